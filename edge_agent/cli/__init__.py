@@ -1,0 +1,1 @@
+"""The commands, thin: arguments in, words out."""

@@ -1,0 +1,38 @@
+"""What was noticed, and what it may lead to: `Anomaly`, `Risk`."""
+
+import msgspec
+
+SEVERITIES = ("low", "medium", "high", "critical")
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """A departure from what was expected, in one sentence with numbers."""
+
+    id: str
+    """Stable while it lasts: "<local entity>.<variable>/<kind>"."""
+    number: int
+    """The variable's number."""
+    kind: str
+    """Which detector spoke: the name of a file in judge/detectors."""
+    severity: str
+    """One of `SEVERITIES`."""
+    sentence: str
+    """For a person, with numbers and units."""
+    since_ms: int
+    """Wall time of the reading with which it began."""
+    score: float
+    """0..1, monotone in the evidence."""
+    confidence: float
+    """0..1: how far the baseline behind it can be relied upon."""
+    anchors: tuple[str, ...]
+    """The evidence."""
+
+
+class Risk(msgspec.Struct, frozen=True):
+    """A probability-like figure in 0..1 with its reasons in words."""
+
+    level: float
+    factors: tuple[str, ...]
+    anchors: tuple[str, ...]
+    horizon_s: float = 0.0
+    """0 for risk now; how far ahead for a forecast."""

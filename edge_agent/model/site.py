@@ -1,0 +1,185 @@
+"""What a person configures, checked: the tables of agent.toml, and the `Site` made of them and the profiles."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge_agent.model.checked import Name, Seconds, Size
+from edge_agent.model.profile import BusLimits, FieldPoint, Framing, PathPoint, Point, RegisterPoint
+
+
+class AgentSettings(msgspec.Struct, frozen=True):
+    """[agent]: who this gateway is and where it keeps things."""
+
+    world_id: Name
+    data_dir: str
+
+
+class SyncSettings(msgspec.Struct, frozen=True):
+    """[sync]: the beat of the loop and the snapshots."""
+
+    interval: Seconds = Seconds(1)
+    snapshot_every: Seconds = Seconds(900)
+    snapshots_kept: Annotated[int, Meta(ge=2, le=64)] = 8
+
+
+class BrokerAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """How to be let in by an MQTT broker."""
+
+    protocol: Literal["5", "3.1.1"] = "5"
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+
+
+class BufferSettings(msgspec.Struct, frozen=True):
+    """upstream.buffer: the bound of what is kept on disk."""
+
+    max_bytes: Size = Size(256 * 1024 * 1024)
+
+
+class UpstreamSettings(BrokerAccess, frozen=True, kw_only=True):
+    """[upstream]: where records go."""
+
+    url: str
+    """mqtt://host[:1883] or mqtts://host[:8883]."""
+    buffer: BufferSettings = BufferSettings()
+
+
+class SourceBase(msgspec.Struct, frozen=True, kw_only=True):
+    """[[sources]]: what every kind of source says."""
+
+    name: Name
+    profile: str | None = None
+    entity: Name | None = None
+    """The entity it describes, by local id; its own name when not given."""
+    stale_after: Seconds | None = None
+    """Silence after which its values are bad; by default three polls, or 30 s for what speaks by itself."""
+
+
+class ModbusSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
+    """One unit on a Modbus bus."""
+
+    url: str
+    """tcp://host[:502]."""
+    unit: Annotated[int, Meta(ge=0, le=247)] = 1
+    poll: Seconds = Seconds(1)
+    points: tuple[RegisterPoint, ...] = ()
+
+
+class SerialSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="serial"):
+    """A device that talks on a serial port."""
+
+    url: str
+    """serial:///dev/serial/by-id/…[?baud=9600&parity=N&stop=1&bits=8]."""
+    framing: Framing | None = None
+    points: tuple[FieldPoint, ...] = ()
+
+
+class MqttSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
+    """A device that publishes to a broker on site."""
+
+    url: str
+    """mqtt://host[:1883] or mqtts://host[:8883]."""
+    access: BrokerAccess = BrokerAccess()
+    topic: str
+    points: tuple[PathPoint, ...] = ()
+
+
+SourceSettings = ModbusSettings | SerialSettings | MqttSettings
+
+
+class EntitySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[entities]]: what is known of a thing beyond its readings."""
+
+    id: Name
+    type: Name
+    labels: tuple[str, ...] = ()
+    criticality: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """How much trouble of this thing weighs in the risk."""
+    state: Name | None = None
+    """Where its state machine starts, when [[transitions]] name it."""
+
+
+class RelationshipSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[relationships]]: an edge between two entities."""
+
+    src: Name = msgspec.field(name="from")
+    relation: Name
+    dst: Name = msgspec.field(name="to")
+
+
+class ConditionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A structured condition: no code is ever evaluated."""
+
+    variable: str
+    """`entity.point`, such as "pump.bearing_temp"."""
+    is_: Literal["above", "below", "equal"] = msgspec.field(name="is")
+    value: float | bool | str
+    lasting: Seconds = msgspec.field(name="for", default=Seconds(0))
+
+
+class TransitionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[transitions]]: when an entity passes from one state to another."""
+
+    entity: Name
+    src: Name = msgspec.field(name="from")
+    dst: Name = msgspec.field(name="to")
+    when: ConditionSettings
+
+
+class DriftSettings(msgspec.Struct, frozen=True):
+    """[drift]: how sure the statistics must be, in words a person uses."""
+
+    false_alarm_every: Seconds = Seconds(30 * 86400)
+    """At most one false alarm of a variable in this time."""
+    warmup: Annotated[int, Meta(ge=20, le=100_000)] = 120
+    """Readings before there is an opinion."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """agent.toml as a whole."""
+
+    agent: AgentSettings
+    sync: SyncSettings = SyncSettings()
+    upstream: UpstreamSettings | None = None
+    sources: tuple[SourceSettings, ...]
+    entities: tuple[EntitySettings, ...] = ()
+    relationships: tuple[RelationshipSettings, ...] = ()
+    transitions: tuple[TransitionSettings, ...] = ()
+    drift: DriftSettings = DriftSettings()
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A source with its profile worked in: what the doors and the twin are built from."""
+
+    settings: SourceSettings
+    entity: str
+    """Full id of the entity it describes."""
+    entity_type: str
+    points: tuple[Point, ...]
+    limits: BusLimits = BusLimits()
+    framing: Framing = Framing()
+    profile: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in agent.toml."""
+        return self.settings.name
+
+
+class Site(msgspec.Struct, frozen=True):
+    """The whole configuration, checked and with profiles worked in."""
+
+    settings: Settings
+    sources: tuple[Source, ...]
+    digest: str
+    """SHA-256 of the file's bytes, hex: which configuration this was."""
+
+    @property
+    def world_id(self) -> str:
+        """The gateway's name."""
+        return self.settings.agent.world_id

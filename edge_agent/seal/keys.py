@@ -1,0 +1,98 @@
+"""Ed25519 keys: made, read and checked. Bytes in, keys out; files are the store's business.
+
+A key of small order is refused when it is read: the library verifies forged signatures under it.
+"""
+
+import hashlib
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from edge_agent.model.errors import TrustError
+
+# y coordinates of the points whose order divides 8, little-endian, sign bit cleared; three of them also in the
+# form that is not reduced. tests/seal/test_keys.py computes them from the curve.
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(y)
+    for y in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+
+
+class PublicKey:
+    """A key that verifies. `keyid` names it in envelopes."""
+
+    def __init__(self, raw: bytes) -> None:
+        if len(raw) != 32:  # noqa: PLR2004 - Ed25519, RFC 8032
+            raise TrustError(f"public key: got {len(raw)} bytes, wanted 32")
+        if raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER:
+            raise TrustError("public key: got a key of small order, under which signatures can be forged")
+        self.raw = raw
+        self.keyid = hashlib.sha256(raw).hexdigest()[:16]
+        self._key = Ed25519PublicKey.from_public_bytes(raw)
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "PublicKey":
+        """Read an OpenSSH line, `ssh-ed25519 AAAA… comment`. Raises TrustError."""
+        try:
+            key = serialization.load_ssh_public_key(text)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise TrustError(f"public key: wanted a line `ssh-ed25519 AAAA…`: {error}") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise TrustError(f"public key: got {type(key).__name__}, wanted ssh-ed25519")
+        return cls(key.public_bytes_raw())
+
+    def to_text(self, comment: str) -> bytes:
+        """Return the OpenSSH line of this key."""
+        line = self._key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        return line + b" " + comment.encode() + b"\n"
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """Whether `signature` is this key's over `message`."""
+        try:
+            self._key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class PrivateKey:
+    """A key that signs."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public = PublicKey(key.public_key().public_bytes_raw())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "PrivateKey":
+        """Make the key of 32 secret random bytes."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "PrivateKey":
+        """Read an OpenSSH private key file without passphrase. Raises TrustError."""
+        try:
+            key = serialization.load_ssh_private_key(text, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise TrustError(f"private key: wanted an OpenSSH ed25519 key without passphrase: {error}") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TrustError(f"private key: got {type(key).__name__}, wanted ed25519")
+        return cls(key)
+
+    def to_text(self) -> bytes:
+        """Return the OpenSSH private key file of this key."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature over `message` (64 bytes)."""
+        return self._key.sign(message)

@@ -1,0 +1,264 @@
+"""Records and snapshots, between nouns and signed bytes (reference/formats.md §3 and §5).
+
+A delta speaks in numbers: states are grouped by the instant and quality they share, and a group whose values
+all fit single precision exactly is one binary of 4 bytes a value.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from edge_agent.model.checked import as_type
+from edge_agent.model.errors import WireError
+from edge_agent.model.finding import Anomaly
+from edge_agent.model.layout import RECORD_TYPE, SNAPSHOT_TYPE
+from edge_agent.model.reading import Value
+from edge_agent.model.record import Entry, Fact, Record, Sealed, Snapshot
+from edge_agent.model.world import Delta, Entity, State, Variable, World
+from edge_agent.seal.canonical import pack, unpack
+from edge_agent.seal.digest import entity_map, finding_row, state_digest
+from edge_agent.seal.envelope import payload_of, seal, unseal
+from edge_agent.seal.keys import PrivateKey, PublicKey
+
+_VERSION = 1
+_Group = tuple[int, str, list[int], list[Value] | bytes]
+_VariableRow = tuple[str, str, str | None, str, str]
+_FindingRow = tuple[int, str, str, str, int, float, float, list[str]]
+_RECORD_FIELDS: dict[str, Any] = {
+    "v": int, "world": str, "seq": int, "prev": bytes, "boot": bytes, "at": int, "mono": int, "synced": bool,
+    "delta": dict[str, Any], "audit": list[tuple[str, dict[str, Fact]]], "state": bytes,
+}  # fmt: skip
+_SNAPSHOT_FIELDS: dict[str, Any] = {
+    "v": int, "world": str, "seq": int, "at": int, "head": bytes, "state": bytes, "reason": str,
+    "entities": dict[str, dict[str, Any]], "variables": dict[int, _VariableRow],
+    "states": dict[int, tuple[Value, int, str]], "findings": dict[str, _FindingRow],
+}  # fmt: skip
+_SINGLE_MAX = 3.4028234663852886e38
+
+
+def seal_record(record: Record, key: PrivateKey) -> Sealed:
+    """Sign a record. The digest in what is returned is that of the signed payload."""
+    payload = pack(
+        {
+            "v": _VERSION,
+            "world": record.world_id,
+            "seq": record.seq,
+            "prev": record.prev,
+            "boot": record.boot,
+            "at": record.at_ms,
+            "mono": record.mono_ms,
+            "synced": record.synced,
+            "delta": _delta_map(record.delta, record.at_ms),
+            "audit": [[entry.kind, entry.facts] for entry in record.audit],
+            "state": record.state,
+        }
+    )
+    return Sealed(record.seq, _digest(payload), seal(RECORD_TYPE, payload, key))
+
+
+def unseal_record(envelope: bytes, key: PublicKey) -> tuple[Record, Sealed]:
+    """Return a record after its signature was verified. Raises WireError or TrustError."""
+    payload = unseal(envelope, RECORD_TYPE, key)
+    record = _record(payload)
+    return record, Sealed(record.seq, _digest(payload), envelope)
+
+
+def stored_record(envelope: bytes) -> tuple[Record, Sealed]:
+    """Return a record of our own log, whose frame was checked, without verifying the signature."""
+    payload = payload_of(envelope)
+    record = _record(payload)
+    return record, Sealed(record.seq, _digest(payload), envelope)
+
+
+def link_of(envelope: bytes) -> tuple[int, bytes, bytes]:
+    """Return (sequence, digest of the one before, own digest) of a stored record, for walking a chain."""
+    payload = payload_of(envelope)
+    raw = unpack(payload)
+    return as_type(raw["seq"], int, "record.seq"), as_type(raw["prev"], bytes, "record.prev"), _digest(payload)
+
+
+def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:
+    """Return the signed envelope of a snapshot."""
+    world = snapshot.world
+    payload = {
+        "v": _VERSION,
+        "world": world.world_id,
+        "seq": world.version,
+        "at": world.at_ms,
+        "head": snapshot.head,
+        "state": snapshot.state,
+        "reason": snapshot.reason,
+        "entities": {key_: entity_map(entity) for key_, entity in world.entities.items()},
+        "variables": {number: _variable_row(v) for number, v in world.variables.items()},
+        "states": {number: state for states in world.states.values() for number, state in states.items()},
+        "findings": {key_: finding_row(f) for key_, f in world.findings.items()},
+    }
+    return seal(SNAPSHOT_TYPE, pack(payload), key)
+
+
+def unseal_snapshot(envelope: bytes, key: PublicKey) -> Snapshot:
+    """Return a snapshot after its signature and its own state digest were verified.
+
+    Raises WireError or TrustError.
+    """
+    raw = _fields(unseal(envelope, SNAPSHOT_TYPE, key), _SNAPSHOT_FIELDS, "snapshot")
+    variables = {number: _variable(number, row) for number, row in raw["variables"].items()}
+    entities = {key_: _entity(key_, row) for key_, row in raw["entities"].items()}
+    states: dict[str, dict[int, State]] = {entity: {} for entity in entities}
+    try:
+        for number, row in raw["states"].items():
+            states[variables[number].entity][number] = State(*row)
+    except KeyError as error:
+        raise WireError(f"snapshot: a state or variable of something not defined: {error}") from error
+    findings = {key_: _finding(key_, row) for key_, row in raw["findings"].items()}
+    world = World(raw["world"], raw["seq"], raw["at"], entities, variables, states, findings)
+    if state_digest(world) != raw["state"]:
+        raise WireError(f"snapshot: the world at record {world.version} does not have the digest it claims")
+    return Snapshot(world, raw["head"], raw["state"], raw["reason"])
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).digest()
+
+
+def _record(payload: bytes) -> Record:
+    raw = _fields(payload, _RECORD_FIELDS, "record")
+    return Record(
+        world_id=raw["world"],
+        seq=raw["seq"],
+        prev=raw["prev"],
+        boot=raw["boot"],
+        at_ms=raw["at"],
+        mono_ms=raw["mono"],
+        synced=raw["synced"],
+        delta=_delta(raw["delta"], raw["at"]),
+        audit=tuple(Entry(kind, facts) for kind, facts in raw["audit"]),
+        state=raw["state"],
+    )
+
+
+def _fields(payload: bytes, fields: dict[str, Any], what: str) -> dict[str, Any]:
+    raw = unpack(payload)
+    if not isinstance(raw, dict) or raw.get("v") != _VERSION:
+        version = raw.get("v") if isinstance(raw, dict) else None
+        raise WireError(f"{what}: got format version {version!r}, wanted {_VERSION}")
+    if raw.keys() != fields.keys():
+        raise WireError(f"{what}: got fields {sorted(map(str, raw))}, wanted {sorted(fields)}")
+    return {name: as_type(raw[name], wanted, f"{what}.{name}") for name, wanted in fields.items()}
+
+
+def _delta_map(delta: Delta, at_ms: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if delta.entities:
+        found["entities"] = {key: None if e is None else entity_map(e) for key, e in delta.entities.items()}
+    if delta.variables:
+        found["variables"] = {n: None if v is None else _variable_row(v) for n, v in delta.variables.items()}
+    if delta.states:
+        found["states"] = _groups(delta.states, at_ms)
+    if delta.findings:
+        found["findings"] = {key: None if f is None else finding_row(f) for key, f in delta.findings.items()}
+    return found
+
+
+def _groups(states: Mapping[int, State], at_ms: int) -> list[list[Any]]:
+    shared: dict[tuple[int, str], list[int]] = {}
+    for number in sorted(states):
+        _, seen_ms, quality = states[number]
+        shared.setdefault((seen_ms, quality), []).append(number)
+    return [
+        [at_ms - seen_ms, quality, gaps(part), values]
+        for (seen_ms, quality), numbers in shared.items()
+        for part, values in _columns(numbers, [states[number].value for number in numbers])
+    ]
+
+
+def gaps(numbers: list[int]) -> list[int]:
+    """Return rising numbers as the first and then the differences."""
+    return [numbers[0], *(b - a for a, b in zip(numbers, numbers[1:], strict=False))]
+
+
+def _columns(numbers: list[int], values: list[Value]) -> list[tuple[list[int], list[Value] | bytes]]:
+    """Part a group into what fits single precision exactly and what does not."""
+    whole = _singles(values)
+    if whole is not None:
+        return [(numbers, whole)]
+    singles = [i for i, value in enumerate(values) if _is_single(value)]
+    if not singles:
+        return [(numbers, values)]
+    others = sorted(set(range(len(values))).difference(singles))
+    packed = _singles([values[i] for i in singles])
+    assert packed is not None
+    return [([numbers[i] for i in singles], packed), ([numbers[i] for i in others], [values[i] for i in others])]
+
+
+def _singles(values: list[Value]) -> bytes | None:
+    if set(map(type, values)) != {float}:
+        return None
+    form = f">{len(values)}f"
+    try:
+        packed = struct.pack(form, *values)
+    except OverflowError:
+        return None
+    return packed if list(struct.unpack(form, packed)) == values else None
+
+
+def _is_single(value: Value) -> bool:
+    return type(value) is float and abs(value) <= _SINGLE_MAX and struct.unpack(">f", struct.pack(">f", value))[0] == value
+
+
+def _delta(raw: dict[str, Any], at_ms: int) -> Delta:
+    unknown = raw.keys() - {"entities", "variables", "states", "findings"}
+    if unknown:
+        raise WireError(f"record.delta: got unknown fields {sorted(unknown)}")
+    entities = as_type(raw.get("entities", {}), dict[str, dict[str, Any] | None], "delta.entities")
+    variables = as_type(raw.get("variables", {}), dict[int, _VariableRow | None], "delta.variables")
+    groups = as_type(raw.get("states", []), list[_Group], "delta.states")
+    findings = as_type(raw.get("findings", {}), dict[str, _FindingRow | None], "delta.findings")
+    states: dict[int, State] = {}
+    for age_ms, quality, steps, column in groups:
+        _read_group(states, at_ms - age_ms, quality, steps, column)
+    return Delta(
+        entities={key: None if row is None else _entity(key, row) for key, row in entities.items()},
+        variables={number: None if row is None else _variable(number, row) for number, row in variables.items()},
+        states=states,
+        findings={key: None if row is None else _finding(key, row) for key, row in findings.items()},
+    )
+
+
+def _read_group(states: dict[int, State], at_ms: int, quality: str, steps: list[int], column: list[Value] | bytes) -> None:
+    if isinstance(column, bytes):
+        if len(column) != 4 * len(steps):
+            raise WireError(f"delta.states: got {len(column)} bytes for {len(steps)} numbers, wanted 4 each")
+        column = list(struct.unpack(f">{len(steps)}f", column))
+    if len(column) != len(steps):
+        raise WireError(f"delta.states: got {len(column)} values for {len(steps)} numbers")
+    number = 0
+    for step, value in zip(steps, column, strict=True):
+        number += step
+        if step <= 0 or number in states or value != value:  # noqa: PLR0124 - NaN is what differs from itself
+            raise WireError("delta.states: numbers must rise, stand once and have finite values")
+        states[number] = State(value, at_ms, quality)
+
+
+def _entity(key: str, row: dict[str, Any]) -> Entity:
+    fields: dict[str, Any] = {
+        "type": str, "labels": tuple[str, ...], "aliases": tuple[str, ...], "attributes": dict[str, str],
+        "state": str | None, "relations": tuple[tuple[str, str], ...],
+    }  # fmt: skip
+    if row.keys() != fields.keys():
+        raise WireError(f"entity {key[:80]!r}: got fields {sorted(row)}, wanted {sorted(fields)}")
+    return Entity(id=key, **{name: as_type(row[name], wanted, f"entity.{name}") for name, wanted in fields.items()})
+
+
+def _variable_row(v: Variable) -> tuple[str, str, str | None, str, str]:
+    return (v.entity, v.name, v.unit, v.kind, v.source)
+
+
+def _variable(number: int, row: _VariableRow) -> Variable:
+    return Variable(number, *row)
+
+
+def _finding(key: str, row: _FindingRow) -> Anomaly:
+    number, kind, severity, sentence, since_ms, score, confidence, anchors = row
+    return Anomaly(key, number, kind, severity, sentence, since_ms, score, confidence, tuple(anchors))

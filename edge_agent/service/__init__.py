@@ -1,0 +1,1 @@
+"""Everything long-running: wiring, runners, the inbox. The only room with tasks, sleeps and retries."""

@@ -1,0 +1,1 @@
+"""The door to the disk: the log, the snapshots, the keys."""

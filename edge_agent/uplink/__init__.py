@@ -1,0 +1,1 @@
+"""The door upstream: publish from the log, hear commands, and the mirror at the other end."""
