@@ -80,16 +80,12 @@ def close_match(word: str, known: typing.Iterable[str]) -> str:
     return f'did you mean "{near[0]}"?' if near else ""
 
 
-def check(raw: object, wanted: type[T], place: str, problems: list[Problem]) -> T | None:
+def check(raw: object, wanted: Any, place: str, problems: list[Problem]) -> Any:
     """Return `raw` as a `wanted`, or None after adding to `problems` all that is wrong with it.
 
     `place` names where `raw` stands, such as "agent.toml: ". Fields that pass are checked even
     when others fail, so that one run shows everything.
     """
-    return typing.cast("T | None", _check(raw, wanted, place, problems))
-
-
-def _check(raw: object, wanted: Any, place: str, problems: list[Problem]) -> object:
     if wanted in _SCALARS:
         parse, words = _SCALARS[wanted]
         value = parse(raw)
@@ -117,7 +113,7 @@ def _check_union(raw: object, options: tuple[Any, ...], place: str, problems: li
     if not tags:
         rest = [o for o in options if o is not types.NoneType]
         wanted = rest[0] if len(rest) == 1 else typing.Union[tuple(rest)]  # noqa: UP007 - built at run time
-        return _check(raw, wanted, place, problems) if len(rest) == 1 else _convert_any(raw, wanted, place, problems)
+        return check(raw, wanted, place, problems) if len(rest) == 1 else _convert_any(raw, wanted, place, problems)
     if not isinstance(raw, dict):
         problems.append(Problem(place, _kind(raw), "a table"))
         return None
@@ -146,7 +142,7 @@ def _check_tuple(raw: object, wanted: Any, place: str, problems: list[Problem]) 
         return None
     if rest != [Ellipsis]:
         return _convert_any(raw, wanted, place, problems)
-    return tuple(_check(each, item, f"{place}{_label(each, i)}", problems) for i, each in enumerate(raw))
+    return tuple(check(each, item, f"{place}{_label(each, i)}", problems) for i, each in enumerate(raw))
 
 
 def _check_struct(raw: object, wanted: type[msgspec.Struct], place: str, problems: list[Problem]) -> object:
@@ -162,7 +158,7 @@ def _check_struct(raw: object, wanted: type[msgspec.Struct], place: str, problem
     given: dict[str, object] = {}
     for key, field in fields.items():
         if key in raw:
-            given[field.name] = _check(raw[key], hints[field.name], _at(place, key), problems)
+            given[field.name] = check(raw[key], hints[field.name], _at(place, key), problems)
         elif field.required:
             problems.append(Problem(_at(place, key), "nothing", f"a value; `{key}` is required"))
     return wanted(**given) if len(problems) == before else None
@@ -179,7 +175,14 @@ def _label(item: object, index: int) -> str:
 
 
 def _kind(raw: object) -> str:
-    words = {dict: "a table", list: "a list", str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+    words = {
+        dict: "a table",
+        list: "a list",
+        str: "text",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+    }
     return words.get(type(raw), type(raw).__name__)
 
 

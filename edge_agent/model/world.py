@@ -81,3 +81,9 @@ class Delta(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.entities or self.variables or self.states or self.findings)
+
+
+def replace_entity(world: World, entity: str, **fields: object) -> World:
+    """Return the world with some fields of one entity's head replaced."""
+    new = msgspec.structs.replace(world.entities[entity], **fields)
+    return msgspec.structs.replace(world, entities={**world.entities, entity: new})

@@ -68,7 +68,9 @@ def _ordered(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
-        keys = sorted(value, key=lambda k: k.encode()) if value and isinstance(next(iter(value)), str) else sorted(value)
+        keys = (
+            sorted(value, key=lambda k: k.encode()) if value and isinstance(next(iter(value)), str) else sorted(value)
+        )
         return {key: _ordered(value[key], depth + 1) for key in keys}
     if isinstance(value, list):
         return [_ordered(each, depth + 1) for each in value]

@@ -26,7 +26,9 @@ def entity_digests(world: World, before: tuple[World, Digests] | None = None) ->
     findings_moved = old.findings is not world.findings
     return {
         entity: known[entity]
-        if entity in known and _same(old, world, entity) and not (findings_moved and _findings_moved(old, world, entity))
+        if entity in known
+        and _same(old, world, entity)
+        and not (findings_moved and _findings_moved(old, world, entity))
         else _entity_digest(world, entity)
         for entity in world.entities
     }
@@ -58,7 +60,7 @@ def finding_row(finding: Anomaly) -> tuple[Any, ...]:
     """Return a finding as it is sealed, without its id."""
     return (
         finding.number, finding.kind, finding.severity, finding.sentence, finding.since_ms,
-        finding.score, finding.confidence, list(finding.anchors),
+        float(finding.score), float(finding.confidence), list(finding.anchors),
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Signed envelopes, DSSE in canonical MessagePack (reference/formats.md §2): bytes are signed, not objects."""
 
+from typing import Any
+
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.keys import PrivateKey, PublicKey
@@ -37,7 +39,7 @@ def payload_of(envelope: bytes) -> bytes:
     return payload
 
 
-def _parts(envelope: bytes) -> dict[str, object] | dict:  # type: ignore[type-arg]
+def _parts(envelope: bytes) -> dict[str, Any]:
     found = unpack(envelope)
     if not isinstance(found, dict) or set(found) != {"payload", "payloadType", "signatures"}:
         raise WireError("envelope: wanted a map of payload, payloadType and signatures")

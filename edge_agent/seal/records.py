@@ -5,6 +5,7 @@ all fit single precision exactly is one binary of 4 bytes a value.
 """
 
 import hashlib
+import itertools
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -175,7 +176,7 @@ def _groups(states: Mapping[int, State], at_ms: int) -> list[list[Any]]:
 
 def gaps(numbers: list[int]) -> list[int]:
     """Return rising numbers as the first and then the differences."""
-    return [numbers[0], *(b - a for a, b in zip(numbers, numbers[1:], strict=False))]
+    return [numbers[0], *(b - a for a, b in itertools.pairwise(numbers))]
 
 
 def _columns(numbers: list[int], values: list[Value]) -> list[tuple[list[int], list[Value] | bytes]]:
@@ -204,7 +205,9 @@ def _singles(values: list[Value]) -> bytes | None:
 
 
 def _is_single(value: Value) -> bool:
-    return type(value) is float and abs(value) <= _SINGLE_MAX and struct.unpack(">f", struct.pack(">f", value))[0] == value
+    return (
+        type(value) is float and abs(value) <= _SINGLE_MAX and struct.unpack(">f", struct.pack(">f", value))[0] == value
+    )
 
 
 def _delta(raw: dict[str, Any], at_ms: int) -> Delta:
@@ -226,7 +229,9 @@ def _delta(raw: dict[str, Any], at_ms: int) -> Delta:
     )
 
 
-def _read_group(states: dict[int, State], at_ms: int, quality: str, steps: list[int], column: list[Value] | bytes) -> None:
+def _read_group(
+    states: dict[int, State], at_ms: int, quality: str, steps: list[int], column: list[Value] | bytes
+) -> None:
     if isinstance(column, bytes):
         if len(column) != 4 * len(steps):
             raise WireError(f"delta.states: got {len(column)} bytes for {len(steps)} numbers, wanted 4 each")

@@ -1,0 +1,203 @@
+"""From agent.toml and the profiles to a checked `Site`, offline, listing every problem and not the first.
+
+Nothing connects here. A file that group or others may write is refused: it decides what the agent does.
+"""
+
+import hashlib
+import stat
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_agent.model.checked import Name, check, close_match, shown
+from edge_agent.model.errors import ConfigError, Problem
+from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
+from edge_agent.model.profile import ModbusProfile, Point, Profile, SerialProfile
+from edge_agent.model.site import BrokerAccess, MqttSettings, SerialSettings, Settings, Site, Source, SourceSettings
+
+MIN_INTERVAL_S = 0.05
+"""A beat shorter than this costs more in signatures and fsyncs than it tells."""
+_MAX_FILE_BYTES = 4 * 1024 * 1024
+
+
+def load(path: Path) -> Site:
+    """Return the checked configuration. Raises ConfigError with all problems."""
+    problems: list[Problem] = []
+    text = _read(path, problems)
+    raw = _parse(path, text, problems)
+    if raw is None:
+        raise ConfigError(problems)
+    settings = check(raw, Settings, f"{path.name}: ", problems)
+    if settings is None:
+        raise ConfigError(problems)
+    place = f"{path.name}: "
+    sources = tuple(_sources(settings, path, problems))
+    problems.extend(_clashes(settings, sources, place))
+    problems.extend(_loose_ends(settings, sources, place))
+    problems.extend(_limits(settings, path, place))
+    if problems:
+        raise ConfigError(problems)
+    return Site(settings, sources, hashlib.sha256(text).hexdigest())
+
+
+def load_profile(name: str, beside: Path | None = None) -> Profile:
+    """Return a profile by name, or by path when `name` ends in .toml (relative to the folder `beside`).
+
+    Raises ConfigError, with the close match when there is no such profile.
+    """
+    path = _profile_path(name, beside)
+    if path is None:
+        known = profile_names()
+        hint = close_match(name, known) or "profiles: " + ", ".join(known)
+        raise ConfigError([Problem("profile", shown(name), "the name of a profile, or the path of one", hint)])
+    problems: list[Problem] = []
+    raw = _parse(path, _read(path, problems), problems)
+    profile: Profile | None = None if raw is None else check(raw, Profile, f"{path.name}: ", problems)
+    if profile is None or problems:
+        raise ConfigError(problems)
+    return profile
+
+
+def profile_names() -> list[str]:
+    """Return the names of the profiles that came with the agent."""
+    return sorted({path.stem for folder in PROFILE_FOLDERS for path in folder.glob("*.toml")})
+
+
+def _profile_path(name: str, beside: Path | None) -> Path | None:
+    if name.endswith(".toml"):
+        path = (beside or Path()) / name
+        return path if path.is_file() else None
+    return next((f / f"{name}.toml" for f in PROFILE_FOLDERS if (f / f"{name}.toml").is_file()), None)
+
+
+def _read(path: Path, problems: list[Problem]) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & (stat.S_IWGRP | stat.S_IWOTH):
+            found = f"mode {stat.S_IMODE(mode):04o}"
+            problems.append(Problem(path.name, found, "a file only its owner may write", f"chmod go-w {path}"))
+        with path.open("rb") as file:
+            text = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        problems.append(Problem(str(path), error.strerror or str(error), "a readable file"))
+        return b""
+    if len(text) > _MAX_FILE_BYTES:
+        problems.append(Problem(path.name, f"more than {_MAX_FILE_BYTES} bytes", "a configuration"))
+        return b""
+    return text
+
+
+def _parse(path: Path, text: bytes, problems: list[Problem]) -> dict[str, Any] | None:
+    if not text:
+        if not problems:
+            problems.append(Problem(path.name, "an empty file", "TOML"))
+        return None
+    try:
+        # Windows editors put a byte-order mark in front; TOML itself allows their line ends.
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(Problem(path.name, str(error), "TOML in UTF-8"))
+        return None
+
+
+def _sources(settings: Settings, path: Path, problems: list[Problem]) -> Iterator[Source]:
+    """Work the profiles in; a source whose profile is missing or wrong is left out after its problem was noted."""
+    types: dict[str, Name] = {e.id: e.type for e in settings.entities}
+    for written in settings.sources:
+        place = f"{path.name}: sources.{written.name}"
+        profile = None
+        if written.profile is not None:
+            try:
+                profile = load_profile(written.profile, path.parent)
+            except ConfigError as error:
+                problems.extend(_moved(problem, place) for problem in error.problems)
+                continue
+            protocol = type(profile).__struct_config__.tag
+            kind = type(written).__struct_config__.tag
+            if protocol != kind:
+                problems.append(Problem(f"{place}.profile", f"a profile for {protocol}", f"one for {kind}"))
+                continue
+        local = written.entity or written.name
+        entity_type = types.setdefault(local, profile.entity_type if profile else Name("device"))
+        yield _source(written, profile, entity_id(settings.agent.world_id, entity_type, local), entity_type)
+
+
+def _source(written: SourceSettings, profile: Profile | None, entity: str, entity_type: str) -> Source:
+    points: tuple[Point, ...] = (*(profile.points if profile else ()), *written.points)
+    extra: dict[str, Any] = {}
+    if isinstance(profile, ModbusProfile):
+        extra["limits"] = profile.limits
+    framing = written.framing if isinstance(written, SerialSettings) else None
+    if framing is None and isinstance(profile, SerialProfile):
+        framing = profile.framing
+    if framing is not None:
+        extra["framing"] = framing
+    return Source(written, entity, entity_type, points, profile=profile.name if profile else None, **extra)
+
+
+def _moved(problem: Problem, place: str) -> Problem:
+    if problem.place == "profile":
+        return Problem(f"{place}.profile", problem.got, problem.wanted, problem.hint)
+    return problem
+
+
+def _clashes(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:
+    for name, count in Counter(s.name for s in settings.sources).items():
+        if count > 1:
+            yield Problem(f"{place}sources.{name}", f"{count} sources of this name", "one name for each source")
+    for name, count in Counter(e.id for e in settings.entities).items():
+        if count > 1:
+            yield Problem(f"{place}entities.{name}", f"{count} entities of this id", "one id for each entity")
+    owners: dict[str, str] = {}
+    for source in sources:
+        where = f"{place}sources.{source.name}"
+        if not source.points:
+            yield Problem(where, "no points", "a profile, or points of its own")
+        for point in source.points:
+            variable = variable_path(source.entity, point.name)
+            if variable in owners:
+                found = f"{variable} from {owners[variable]} and from {source.name}"
+                yield Problem(f"{where}.points.{point.name}", found, "one reading for each variable")
+            owners[variable] = source.name
+
+
+def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:
+    sources = list(sources)
+    entities = {e.id for e in settings.entities} | {local_name(s.entity) for s in sources}
+    variables = {variable_path(s.entity, p.name) for s in sources for p in s.points}
+    for i, edge in enumerate(settings.relationships):
+        for end, name in (("from", edge.src), ("to", edge.dst)):
+            if name not in entities:
+                where = f"{place}relationships[{i}].{end}"
+                yield Problem(where, shown(name), "an entity or a source", close_match(name, entities))
+    for i, rule in enumerate(settings.transitions):
+        where = f"{place}transitions[{i}]"
+        if rule.entity not in entities:
+            yield Problem(f"{where}.entity", shown(rule.entity), "an entity", close_match(rule.entity, entities))
+        if rule.when.variable not in variables:
+            hint = close_match(rule.when.variable, variables)
+            yield Problem(f"{where}.when.variable", shown(rule.when.variable), "a variable, `entity.point`", hint)
+    started = {e.id for e in settings.entities if e.state is not None}
+    for name in sorted({t.entity for t in settings.transitions} & entities - started):
+        yield Problem(f"{place}entities.{name}.state", "nothing", "the state its transitions start from")
+
+
+def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
+    if settings.sync.interval < MIN_INTERVAL_S:
+        yield Problem(f"{place}sync.interval", f"{settings.sync.interval:g} s", f"at least {MIN_INTERVAL_S * 1000:g}ms")
+    if not settings.sources:
+        yield Problem(f"{place}sources", "none", "at least one [[sources]]")
+    if settings.upstream is not None:
+        yield from _files(settings.upstream, path, f"{place}upstream")
+    for source in settings.sources:
+        if isinstance(source, MqttSettings):
+            yield from _files(source.access, path, f"{place}sources.{source.name}.access")
+
+
+def _files(access: BrokerAccess, path: Path, place: str) -> Iterator[Problem]:
+    for field in ("ca_file", "cert_file", "key_file", "password_file"):
+        name = getattr(access, field)
+        if name is not None and not (path.parent / name).is_file():
+            yield Problem(f"{place}.{field}", shown(name), "a readable file")

@@ -1,0 +1,112 @@
+"""The world before its first reading, from the configuration; and the bindings of readings to its variables.
+
+Never a turn without a baseline: at each start the world that was kept is brought in line with the
+configuration. What is still configured keeps its number and its state; what is new gets the next number; what
+is gone is removed. A variable whose unit, kind or source changed is another variable.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from edge_agent.model.layout import entity_id, local_name
+from edge_agent.model.profile import Point
+from edge_agent.model.site import Site
+from edge_agent.model.world import Entity, State, Variable, World
+from edge_agent.twin.diff import UNREAD
+
+
+class Binding(NamedTuple):
+    """Where the readings of one point go."""
+
+    number: int
+    entity: str
+    point: Point
+
+
+Bindings = Mapping[tuple[str, str], Binding]
+"""By (source, point)."""
+
+
+def empty_world(world_id: str) -> World:
+    """Return the world of a gateway that was never configured."""
+    return World(world_id, 0, 0, {}, {}, {}, {})
+
+
+def baseline(site: Site, before: World) -> World:
+    """Return `before` brought in line with the configuration; its version and time are left as they are."""
+    entities = {e.id: e for e in _entities(site, before)}
+    known = {(v.entity, v.name, v.unit, v.kind, v.source): v for v in before.variables.values()}
+    number = max(before.variables, default=0)
+    variables: dict[int, Variable] = {}
+    states: dict[str, dict[int, State]] = {entity: {} for entity in entities}
+    for entity, name, unit, kind, source in _definitions(site):
+        kept = known.get((entity, name, unit, kind, source))
+        if kept is None:
+            number += 1
+        variable = kept or Variable(number, entity, name, unit, kind, source)
+        variables[variable.number] = variable
+        states[entity][variable.number] = UNREAD if kept is None else before.state_of(kept.number)
+    return World(
+        before.world_id,
+        before.version,
+        before.at_ms,
+        entities,
+        {n: variables[n] for n in sorted(variables)},
+        {entity: {n: rows[n] for n in sorted(rows)} for entity, rows in states.items()},
+        {key: f for key, f in before.findings.items() if f.number in variables},
+    )
+
+
+def bindings(site: Site, world: World) -> Bindings:
+    """Return where the readings of each configured point go. `world` is in line with the configuration."""
+    numbers = {(v.source, v.name): v for v in world.variables.values()}
+    return {
+        (source.name, point.name): Binding(variable.number, variable.entity, point)
+        for source in site.sources
+        for point in source.points
+        for variable in (numbers[source.name, point.name],)
+    }
+
+
+def _definitions(site: Site) -> Iterator[tuple[str, str, str | None, str, str]]:
+    for source in site.sources:
+        for point in source.points:
+            yield source.entity, point.name, point.unit, point.kind, source.name
+
+
+def _entities(site: Site, before: World) -> Iterator[Entity]:
+    """Give the configured entities and those the sources describe, with what was learned of them before."""
+    settings = site.settings
+    types = {source.entity: source.entity_type for source in site.sources}
+    full = {local_name(key): key for key in types}
+    declared = {}
+    for entity in settings.entities:
+        key = full.setdefault(entity.id, entity_id(site.world_id, entity.type, entity.id))
+        types.setdefault(key, entity.type)
+        declared[key] = entity
+    for key, entity_type in types.items():
+        old = before.entities.get(key)
+        written = declared.get(key)
+        yield Entity(
+            id=key,
+            type=entity_type,
+            labels=() if written is None else written.labels,
+            aliases=tuple(f"source:{source.name}" for source in site.sources if source.entity == key),
+            attributes=_attributes(site, key, old),
+            state=_state(site, key, old, None if written is None else written.state),
+            relations=tuple((e.relation, full[e.dst]) for e in settings.relationships if full[e.src] == key),
+        )
+
+
+def _attributes(site: Site, key: str, old: Entity | None) -> dict[str, str]:
+    """Return what was learned of an entity, and the profile it is read by now."""
+    learned = {} if old is None else {name: text for name, text in old.attributes.items() if name != "profile"}
+    profiles = sorted({s.profile for s in site.sources if s.entity == key and s.profile is not None})
+    return {**learned, "profile": " ".join(profiles)} if profiles else learned
+
+
+def _state(site: Site, key: str, old: Entity | None, start: str | None) -> str | None:
+    """Return the place in its state machine that an entity keeps or starts from."""
+    rules = [t for t in site.settings.transitions if t.entity == local_name(key)]
+    known = {state for rule in rules for state in (rule.src, rule.dst)}
+    return old.state if old is not None and old.state in known else start
