@@ -46,10 +46,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """One for each step of the plan, in order."""
 
 
+Result = Literal["verified", "rolled_back", "failed", "unknown"]
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How an action ended. "unknown" is an honest end that calls a person."""
 
     plan: Plan
-    result: Literal["verified", "rolled_back", "failed", "unknown"]
+    result: Result
     reason: str
     checkpoint: Checkpoint | None

@@ -203,6 +203,12 @@ def _wanted_words(error: str, wanted: object) -> str:
 def as_type(raw: object, wanted: type[T], what: str) -> T:
     """Return decoded wire data as a `wanted`; raises WireError, naming `what`, when it is not one."""
     try:
-        return msgspec.convert(raw, wanted)
+        # Without the second argument text would be taken for base64 where bytes are wanted.
+        return msgspec.convert(raw, wanted, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise WireError(f"{what}: {error}") from error
+
+
+def plain(noun: object) -> Any:
+    """Return a noun as maps, lists and plain values: what JSON can hold."""
+    return msgspec.to_builtins(noun)

@@ -74,3 +74,19 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     value: Value
     quality: str
     anchor: Anchor
+
+
+def iso_utc(at_ms: int) -> str:
+    """Return a wall time as ISO 8601 with milliseconds and Z. By arithmetic: the lower storeys have no clock."""
+    days, ms = divmod(at_ms, 86_400_000)
+    seconds, ms = divmod(ms, 1000)
+    # Days to a civil date, counting years from March, so that the leap day is the last of its year.
+    era, day_of_era = divmod(days + 719_468, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * shifted + 2) // 5 + 1
+    month = shifted + 3 if shifted < 10 else shifted - 9  # noqa: PLR2004 - months counted from March
+    year = year_of_era + era * 400 + (month <= 2)  # noqa: PLR2004 - January and February are of the next year
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{ms:03d}"
+    return f"{year:04d}-{month:02d}-{day:02d}T{clock}Z"

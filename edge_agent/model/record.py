@@ -47,6 +47,9 @@ class Sealed(msgspec.Struct, frozen=True):
     envelope: bytes
 
 
+SnapshotReason = Literal["start", "interval", "checkpoint", "stop", "request"]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The whole world at one record."""
 
@@ -55,7 +58,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Digest of record number `world.version`, or `ZERO_DIGEST` at version 0."""
     state: bytes
     """Digest of the world (32 bytes)."""
-    reason: Literal["start", "interval", "checkpoint", "stop", "request"]
+    reason: SnapshotReason
 
 
 class Report(msgspec.Struct, frozen=True):

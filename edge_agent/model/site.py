@@ -56,9 +56,6 @@ class SourceBase(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     entity: Name | None = None
     """The entity it describes, by local id; its own name when not given."""
-    stale_after: Seconds | None = None
-    """Silence after which its values are bad; by default three polls, or 30 s for what speaks by itself."""
-
 
 class ModbusSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
     """One unit on a Modbus bus."""
@@ -76,6 +73,8 @@ class SerialSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", ta
     url: str
     """serial:///dev/serial/by-id/…[?baud=9600&parity=N&stop=1&bits=8]."""
     framing: Framing | None = None
+    stale_after: Seconds = Seconds(30)
+    """Silence after which its values are bad: a device that speaks by itself cannot miss a poll."""
     points: tuple[FieldPoint, ...] = ()
 
 
@@ -86,6 +85,8 @@ class MqttSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag=
     """mqtt://host[:1883] or mqtts://host[:8883]."""
     access: BrokerAccess = BrokerAccess()
     topic: str
+    stale_after: Seconds = Seconds(30)
+    """Silence after which its values are bad: a device that speaks by itself cannot miss a poll."""
     points: tuple[PathPoint, ...] = ()
 
 

@@ -87,3 +87,8 @@ def replace_entity(world: World, entity: str, **fields: object) -> World:
     """Return the world with some fields of one entity's head replaced."""
     new = msgspec.structs.replace(world.entities[entity], **fields)
     return msgspec.structs.replace(world, entities={**world.entities, entity: new})
+
+
+def replace_world(world: World, **fields: object) -> World:
+    """Return the world with some of its fields replaced; it shares the rest."""
+    return msgspec.structs.replace(world, **fields)

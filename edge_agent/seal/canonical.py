@@ -74,6 +74,8 @@ def _ordered(value: Any, depth: int = 0) -> Any:
         return {key: _ordered(value[key], depth + 1) for key in keys}
     if isinstance(value, list):
         return [_ordered(each, depth + 1) for each in value]
+    if isinstance(value, msgpack.Timestamp):  # the one extension type that the library decodes by itself
+        raise TypeError("a timestamp")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a number that is not finite: {value}")
     return value

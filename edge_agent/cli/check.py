@@ -1,0 +1,85 @@
+"""List every problem with its place, what was found, what was wanted and the close match; exit code 1.
+
+For a good file: what the agent will do. Nothing connects and nothing is written.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_agent.config import load
+from edge_agent.model.errors import ConfigError, Problem
+from edge_agent.model.layout import variable_path
+from edge_agent.model.site import Site
+from edge_agent.service.clock import Clock
+from edge_agent.service.wiring import links
+from edge_agent.sources import Link
+
+EXAMPLE = "edge-agent check /etc/edge-agent/agent.toml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `check` takes."""
+    parser.add_argument("config", type=Path, help="agent.toml")
+    parser.add_argument("--json", action="store_true", help="print problems and plan as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; 1 when there are problems."""
+    problems: list[Problem] = []
+    lines: list[str] = []
+    try:
+        site = load(args.config)
+        problems += _data_dir(site)
+        lines = list(_plan(site, links(site, Clock())))
+    except ConfigError as error:
+        problems += error.problems
+    if args.json:
+        found = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]
+        print(json.dumps({"ok": not problems, "problems": found, "plan": lines}))
+    else:
+        print("\n".join([*map(str, problems), *lines]))
+        if problems:
+            print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {args.config}")
+    return 1 if problems else 0
+
+
+def _data_dir(site: Site) -> Iterator[Problem]:
+    """Find the first folder on the way to data_dir that exists, and see whether we may write there."""
+    wanted = Path(site.settings.agent.data_dir)
+    nearest = next((folder for folder in (wanted, *wanted.absolute().parents) if folder.exists()), Path("/"))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        yield Problem("agent.data_dir", f"{wanted}, which this user cannot write", "a folder of the agent's own")
+
+
+def _plan(site: Site, found: list[Link]) -> Iterator[str]:
+    settings = site.settings
+    yield f"{site.world_id}: a turn every {settings.sync.interval:g} s, state in {settings.agent.data_dir}"
+    for link in found:
+        yield f"  {link.bus}"
+        for poll in link.polls:
+            often = f"every {poll.period_s:g} s" if poll.period_s else f"as it speaks, stale after {poll.timeout_s:g} s"
+            yield f"    {poll.source}: {poll.detail}, {len(poll.points)} points, {often}"
+    count = sum(len(source.points) for source in site.sources)
+    watched = sum(point.drift for source in site.sources for point in source.points)
+    yield f"  {count} variables, {watched} of them watched for drift"
+    limits = [
+        f"{variable_path(source.entity, point.name)} {word} {limit:g}"
+        for source in site.sources
+        for point in source.points
+        for word, limit in (("above", point.alarm_above), ("below", point.alarm_below))
+        if limit is not None
+    ]
+    if limits:
+        yield f"  alarm when {', '.join(limits)}"
+    for rule in settings.transitions:
+        when = f"{rule.when.variable} is {rule.when.is_} {rule.when.value} for {rule.when.lasting:g} s"
+        yield f"  {rule.entity} passes from {rule.src} to {rule.dst} when {when}"
+    if settings.upstream is None:
+        yield "  nothing leaves this gateway: there is no [upstream]"
+    else:
+        size = settings.upstream.buffer.max_bytes // 1024**2
+        yield f"  upstream {settings.upstream.url}: deltas and audit records, up to {size} MiB kept while it is away"
+    yield "  nothing is ever written to a device: there is no policy"

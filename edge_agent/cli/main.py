@@ -1,0 +1,76 @@
+"""`edge-agent`: finds the command, runs it, and turns errors into words and exit codes.
+
+0 done · 1 found wrong · 2 used wrongly · 74 the disk failed (the service manager restarts the agent).
+Each command is a file of this room with `HELP`, `EXAMPLE`, `add_arguments` and `run`; only the one that is
+called is imported.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from edge_agent import __version__
+from edge_agent.model.errors import ConfigError, EdgeAgentError, StoreError
+
+COMMANDS = {
+    "run": "run the agent as a service",
+    "check": "check a configuration offline and say what it will do",
+    "sync": "make one turn of the loop and print its report",
+    "twin": "print the twin of a gateway from its data folder, in the canonical form",
+    "events": "print the events of a gateway from its log, in the canonical form",
+    "mirror": "follow a gateway from the outside and verify every record",
+    "log": "verify the log of a gateway offline",
+    "demo": "run the agent against a simulated plant",
+}
+DISK_FAILED = 74
+"""EX_IOERR of sysexits.h."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(words)
+    args = parser.parse_args(words)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    except EdgeAgentError as error:
+        print(f"edge-agent {args.command}: {error}", file=sys.stderr)
+        return DISK_FAILED if isinstance(error, StoreError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone. What is still in the buffer must not raise at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description="Reads a plant, keeps its digital twin, notices drift, and proves what it says.",
+        epilog="example: edge-agent check /etc/edge-agent/agent.toml",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    called = next((word for word in words if not word.startswith("-")), None)
+    for name, words_of in COMMANDS.items():
+        command = commands.add_parser(name, help=words_of, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == called:
+            _fill(command, importlib.import_module(f"edge_agent.cli.{name}"), words_of)
+    return parser
+
+
+def _fill(command: argparse.ArgumentParser, room: ModuleType, words: str) -> None:
+    command.description = f"{words[0].upper()}{words[1:]}.\n\n{room.__doc__}"
+    command.epilog = f"example:\n  {room.EXAMPLE}"
+    room.add_arguments(command)
+    command.set_defaults(run=room.run)

@@ -1,0 +1,132 @@
+"""What is usual for a variable: `Warmup` collects its first readings, `estimate` makes a `Baseline` of them.
+
+There is no opinion before the warm-up is full. What was collected is bounded, and dropped with the object.
+"""
+
+import itertools
+import math
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict
+
+SAMPLE_MAX = 512
+"""Readings that an estimate is made of. A longer warm-up lets the readings before the last 512 pass."""
+PHI_MAX = 0.98
+"""Beyond it a variable wanders: whitening would leave nothing of a shift."""
+CLIP = 3.0
+"""In sigma: what lies further out is taken as lying here, so that outliers teach little."""
+MAD_SIGMA = 1.4826
+"""Sigma of a normal distribution over its median absolute deviation."""
+MEAN_AD_SIGMA = 1.2533
+"""Sigma of a normal distribution over its mean absolute deviation: for samples of which half are one value."""
+FLOAT32_STEP = 2.0**-23
+"""The relative step of single precision, in which most devices speak."""
+CONSTANT_SHARE = 0.001
+"""Sigma that is granted to a constant of unknown resolution, as a share of its size. A convention."""
+TINY = 1e-100
+"""The least sigma, so that nothing divides by zero and no square overflows."""
+
+
+class Baseline(NamedTuple):
+    """Where a variable rests and how it moves: x[t] - mean = phi (x[t-1] - mean) + sigma · innovation."""
+
+    mean: float
+    phi: float
+    """Order-1 autocorrelation."""
+    sigma: float
+    """Of the innovations, in the variable's unit; never below `floor`."""
+    floor: float
+    """The least sigma that the variable's resolution allows; never 0."""
+    size: int
+    """How many readings it rests on."""
+
+
+class WarmupState(TypedDict):
+    """A `Warmup` in plain JSON values."""
+
+    heard: int
+    values: list[float]
+    gaps_ns: list[int]
+
+
+class Warmup:
+    """The first readings of a variable."""
+
+    __slots__ = ("gaps_ns", "heard", "values", "wanted")
+
+    def __init__(self, wanted: int, state: WarmupState | None = None) -> None:
+        self.wanted = wanted
+        self.heard = state["heard"] if state else 0
+        self.values = array("d", state["values"] if state else ())
+        self.gaps_ns = array("q", state["gaps_ns"] if state else ())
+
+    def add(self, value: float, elapsed_ns: int) -> bool:
+        """Take a reading and the time since the one before (at most 0: unknown); return whether it is full."""
+        self.heard += 1
+        if self.heard > self.wanted - SAMPLE_MAX:
+            self.values.append(value)
+            if elapsed_ns > 0:
+                self.gaps_ns.append(elapsed_ns)
+        return self.heard >= self.wanted
+
+    def interval_ns(self) -> int:
+        """Return the variable's usual interval: the median of those heard, at least 1 ms."""
+        gaps = sorted(self.gaps_ns)
+        return max(gaps[len(gaps) // 2] if gaps else 0, 1_000_000)
+
+    def to_state(self) -> WarmupState:
+        """Return it as plain JSON values."""
+        return {"heard": self.heard, "values": list(self.values), "gaps_ns": list(self.gaps_ns)}
+
+
+def estimate(sample: Sequence[float], quantum: float) -> Baseline:
+    """Return the baseline of a sample of at least 20 finite readings, none beyond ±1e150.
+
+    `quantum` is the variable's resolution, 0 when it is unknown. Median and median absolute deviation say what
+    an outlier is; mean and sigma are then taken over the clipped sample, which is as robust and wastes fewer
+    readings than the median itself.
+    """
+    size = len(sample)
+    centre = median(sample)
+    floor = _least_sigma(sample, centre, quantum)
+    reach = CLIP * max(_spread([abs(x - centre) for x in sample]), floor)
+    mean = centre + math.fsum(max(-reach, min(reach, x - centre)) for x in sample) / size
+    rest = [max(-reach, min(reach, x - mean)) for x in sample]
+    cross = math.fsum(a * b for a, b in itertools.pairwise(rest))
+    phi = autocorrelation(cross, math.fsum(x * x for x in rest[:-1]), size)
+    errors = math.fsum((b - phi * a) ** 2 for a, b in itertools.pairwise(rest))
+    return Baseline(mean, phi, max(math.sqrt(errors / (size - 3)), floor), floor, size)
+
+
+def autocorrelation(cross: float, square: float, size: int) -> float:
+    """Return phi from the sums of x[t] x[t-1] and x[t-1]^2 over `size` readings.
+
+    A short sample makes it too small, by (1 + 3 phi) / n (Marriott and Pope 1954), which is put back.
+    """
+    if square <= 0.0:
+        return 0.0
+    phi = cross / square
+    return max(-PHI_MAX, min(PHI_MAX, phi + (1 + 3 * phi) / size))
+
+
+def median(sample: Sequence[float]) -> float:
+    """Return the middle of a sample that is not empty; of an even number, the mean of the two in the middle."""
+    ranked = sorted(sample)
+    half = len(ranked) // 2
+    return ranked[half] if len(ranked) % 2 else (ranked[half - 1] + ranked[half]) / 2
+
+
+def _spread(distances: Sequence[float]) -> float:
+    return MAD_SIGMA * median(distances) or MEAN_AD_SIGMA * math.fsum(distances) / len(distances)
+
+
+def _least_sigma(sample: Sequence[float], centre: float, quantum: float) -> float:
+    """Return half a step of the variable's resolution: the sigma of a value that rests on the edge of two steps."""
+    steps = [abs(b - a) for a, b in itertools.pairwise(sample) if a != b]
+    if quantum > 0.0:
+        floor = quantum / 2
+    elif steps:
+        floor = min(steps) / 2
+    else:
+        floor = CONSTANT_SHARE * abs(centre)
+    return max(floor, FLOAT32_STEP * abs(centre), TINY)

@@ -1,0 +1,92 @@
+"""A shift that was noticed and has not ended: how large it is, where it heads, and when it is over.
+
+It is over when the level has come half the way back to the baseline. The level is averaged over so many readings
+that its own scatter is a third of that way: a small shift takes longer to end, as it took longer to be seen.
+"""
+
+import math
+from typing import NamedTuple, TypedDict
+
+from edge_agent.judge.baseline import CLIP, Baseline
+from edge_agent.judge.trend import Trend, TrendState
+
+FASTEST = 1 / 16
+"""The most of a reading that goes into the level."""
+SCATTER = 18.0
+"""An average with weight a scatters by sqrt(a / 2) sigma; for a third of half of d sigma, a = d^2 / 18."""
+PATIENCE = 4
+"""A new level is the usual one after so many warm-ups, or so many times the delay until it was noticed."""
+
+
+class Alarm(NamedTuple):
+    """The moment a chart crossed its threshold."""
+
+    since_ms: int
+    """Wall time of the reading with which the chart last left zero."""
+    at_ms: int
+    mono_ns: int
+    readings: int
+    """Since then, at least 1."""
+    level: float
+    """Mean deviation from the baseline since then, in the variable's unit; not 0."""
+
+
+class DepartureState(TypedDict):
+    """A `Departure` in plain JSON values."""
+
+    alarm: tuple[int, int, int, int, float]
+    level: float
+    pace: float
+    readings: int
+    patience: int
+    trend: TrendState
+
+
+class Departure:
+    """An open shift. `level` is its mean deviation from the baseline now, in the variable's unit."""
+
+    __slots__ = ("alarm", "level", "pace", "patience", "readings", "trend")
+
+    def __init__(self, alarm: Alarm, baseline: Baseline, warmup: int) -> None:
+        self.alarm = alarm
+        self.level = alarm.level
+        sustained = min(CLIP, abs(alarm.level) * (1 - baseline.phi) / baseline.sigma)
+        self.pace = min(FASTEST, sustained**2 / SCATTER)
+        self.readings = 0
+        self.patience = PATIENCE * max(warmup, alarm.readings)
+        self.trend = Trend(self.patience / 2)
+
+    def follow(self, deviation: float, mono_ns: int, sigma: float) -> None:
+        """Take a reading, as its deviation from the mean. `sigma` is the variable's own.
+
+        What lies far from the level moves it at most as if it were twice as large: an outlier teaches little, a
+        plant that runs away is still followed.
+        """
+        bound = CLIP * sigma + abs(self.level)
+        step = max(-bound, min(bound, deviation - self.level))
+        self.trend.add((mono_ns - self.alarm.mono_ns) * 1e-9, self.level + step)
+        self.level += self.pace * step
+        self.readings += 1
+
+    @property
+    def over(self) -> bool:
+        """Whether the level has come back."""
+        opening = self.alarm.level
+        return self.level * math.copysign(1.0, opening) < abs(opening) / 2
+
+    def to_state(self) -> DepartureState:
+        """Return it as plain JSON values."""
+        return {
+            "alarm": tuple(self.alarm), "level": self.level, "pace": self.pace, "readings": self.readings,
+            "patience": self.patience, "trend": self.trend.to_state(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: DepartureState) -> "Departure":
+        """Return what `to_state` was taken of."""
+        departure = cls.__new__(cls)
+        departure.alarm = Alarm(*state["alarm"])
+        departure.level, departure.pace = state["level"], state["pace"]
+        departure.readings, departure.patience = state["readings"], state["patience"]
+        departure.trend = Trend.from_state(state["trend"])
+        return departure

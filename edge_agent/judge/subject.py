@@ -1,0 +1,95 @@
+"""What the statistics are told of a variable (`Subject`), and what a detector concludes of it (`Conclusion`)."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from edge_agent.model import layout
+from edge_agent.model.finding import SEVERITIES
+from edge_agent.model.profile import Point, RegisterPoint
+from edge_agent.model.site import Site, Source
+from edge_agent.model.world import Variable
+
+_NOT_NUMBERS = ("bool", "string")
+_RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+
+
+class Subject(NamedTuple):
+    """A watched variable."""
+
+    number: int
+    path: str
+    """How it is called on site: "pump.bearing_temp"."""
+    ref: str
+    """The anchor of its readings, less their time."""
+    unit: str | None
+    shifts: bool
+    """Whether its level is expected to rest, so that a shift of it means something."""
+    above: float | None = None
+    below: float | None = None
+    """Where trouble begins."""
+    quantum: float = 0.0
+    """Its resolution in its unit; 0 when that is not known."""
+    profile: str | None = None
+
+    @property
+    def entity(self) -> str:
+        """The entity's local name."""
+        return self.path.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The variable's name within its entity."""
+        return self.path.partition(".")[2]
+
+
+class Conclusion(NamedTuple):
+    """What a detector has to say now about its open finding."""
+
+    kind: str
+    severity: str
+    sentence: str
+    since_ms: int
+    raised_ms: int
+    score: float
+    confidence: float
+
+
+def worst(*severities: str) -> str:
+    """Return the gravest of some severities."""
+    return max(severities, key=_RANK.__getitem__)
+
+
+def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
+    """Return what is to be watched: the numeric variables that have an opinion to offer."""
+    points = {(source.name, point.name): (source, point) for source in site.sources for point in source.points}
+    found = ((variable, points.get((variable.source, variable.name))) for variable in variables.values())
+    return [_subject(variable, *known) for variable, known in found if known and _is_watched(known[1])]
+
+
+def _is_watched(point: Point) -> bool:
+    number = not (isinstance(point, RegisterPoint) and point.type in _NOT_NUMBERS) and point.identity is None
+    limits = point.alarm_above is not None or point.alarm_below is not None
+    return number and (limits or _shifts(point))
+
+
+def _shifts(point: Point) -> bool:
+    """Counters rise and states jump by their nature: only a gauge has a level to leave."""
+    return point.drift and point.kind == "gauge"
+
+
+def _subject(variable: Variable, source: Source, point: Point) -> Subject:
+    return Subject(
+        number=variable.number,
+        path=layout.variable_path(variable.entity, variable.name),
+        ref=layout.sensor_ref(variable.source, variable.name),
+        unit=variable.unit,
+        shifts=_shifts(point),
+        above=point.alarm_above,
+        below=point.alarm_below,
+        quantum=_quantum(point),
+        profile=source.profile,
+    )
+
+
+def _quantum(point: Point) -> float:
+    return abs(point.scale) if isinstance(point, RegisterPoint) and "int" in point.type else 0.0

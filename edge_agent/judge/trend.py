@@ -1,0 +1,105 @@
+"""Where a value is heading: a regression line that forgets, in constant memory; and the `Course` made of it."""
+
+import math
+from typing import NamedTuple, TypedDict
+
+LEAST_READINGS = 24
+"""A line through fewer says little."""
+SURE = 4.0
+"""Standard errors. The line is looked at once a turn and over and over, so that three would be passed by chance."""
+
+
+class Course(NamedTuple):
+    """A variable on its way: what a forecast is made of."""
+
+    number: int
+    path: str
+    value: float
+    """The level now, in the variable's unit."""
+    slope: float
+    """Per second."""
+    slope_error: float
+    """One standard error of it."""
+    limit: float
+    """Where trouble begins, on the side it heads for."""
+    confidence: float
+    anchors: tuple[str, ...]
+
+
+class TrendState(TypedDict):
+    """A `Trend` in plain JSON values."""
+
+    memory: float
+    count: int
+    weight: float
+    t: float
+    y: float
+    tt: float
+    ty: float
+    yy: float
+    latest: float
+
+
+class Trend:
+    """Least squares over readings whose weight decays by a factor e in `memory` readings.
+
+    Means and centred second moments are carried along (the update of West 1979), which stays exact however
+    large the times grow.
+    """
+
+    __slots__ = ("count", "latest", "memory", "t", "tt", "ty", "weight", "y", "yy")
+
+    def __init__(self, memory: float) -> None:
+        self.memory = memory
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.count = 0
+        self.weight = self.t = self.y = self.tt = self.ty = self.yy = self.latest = 0.0
+
+    def add(self, t: float, y: float) -> None:
+        """Take the value `y` at `t` seconds; a clock that goes back begins a new line."""
+        if t < self.latest:
+            self.forget()
+        self.latest = t
+        self.count += 1
+        keep = 1 - 1 / self.memory
+        weight = self.weight = keep * self.weight + 1
+        dt, dy = t - self.t, y - self.y
+        self.t += dt / weight
+        self.y += dy / weight
+        after = t - self.t
+        self.tt = keep * self.tt + dt * after
+        self.ty = keep * self.ty + dy * after
+        self.yy = keep * self.yy + dy * (y - self.y)
+
+    def slope(self, phi: float = 0.0) -> tuple[float, float]:
+        """Return the slope per second and its standard error, of readings with autocorrelation `phi`.
+
+        (0, infinity) while there are too few. The error is an upper bound: it takes the weights as if they were 1.
+        """
+        if self.count < LEAST_READINGS or self.tt <= 0.0:
+            return 0.0, math.inf
+        slope = self.ty / self.tt
+        rest = max(0.0, self.yy - slope * self.ty) / (self.weight - 2)
+        return slope, math.sqrt(rest / self.tt * (1 + phi) / (1 - phi))
+
+    def now(self) -> float:
+        """Return the value of the line at the latest reading."""
+        return self.y + self.ty / self.tt * (self.latest - self.t) if self.tt > 0.0 else self.y
+
+    def to_state(self) -> TrendState:
+        """Return it as plain JSON values."""
+        return {
+            "memory": self.memory, "count": self.count, "weight": self.weight, "t": self.t, "y": self.y,
+            "tt": self.tt, "ty": self.ty, "yy": self.yy, "latest": self.latest,
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: TrendState) -> "Trend":
+        """Return what `to_state` was taken of."""
+        trend = cls(state["memory"])
+        for name in cls.__slots__:
+            setattr(trend, name, state[name])  # type: ignore[literal-required] - the names are the slots
+        return trend

@@ -1,0 +1,187 @@
+"""The agent as a service: boot, the beat of the loop, and a clean stop.
+
+Order of a start: the lock, the key, the log and the snapshots; the world as it was, brought in line with the
+configuration; a first record that says so; then links, upstream and the beat. A stop makes one last turn, keeps
+a snapshot, and gives what is not yet delivered a moment to go out; the rest waits on disk.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from edge_agent import __version__
+from edge_agent.judge.monitor import Watch
+from edge_agent.model.errors import StoreError
+from edge_agent.model.layout import DataDir
+from edge_agent.model.record import Entry, Report, SnapshotReason
+from edge_agent.model.site import BufferSettings, Site
+from edge_agent.service.boot import restore
+from edge_agent.service.clock import Clock, boot_id
+from edge_agent.service.inbox import Inbox
+from edge_agent.service.ledger import DiskLedger
+from edge_agent.service.runner import Runner
+from edge_agent.service.upstream import Upstream
+from edge_agent.service.wiring import BusHands, links
+from edge_agent.store.baselines import Baselines
+from edge_agent.store.keys import load_or_make
+from edge_agent.store.lock import Lock
+from edge_agent.store.log import Log
+from edge_agent.store.snapshots import Snapshots
+from edge_agent.sync import commit, ground, snapshot_of, sync
+from edge_agent.twin.baseline import baseline
+from edge_agent.twin.diff import diff
+
+FIRST_TURN_S = 0.3
+"""The first turn comes early: whoever switches the agent on shall see a value within a second."""
+DRAIN_S = 2.0
+"""How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
+CURSOR_EVERY_S = 5.0
+"""How often the cursor of what upstream has is written, when no record carries it along."""
+
+
+class Agent:
+    """One gateway at work.
+
+    Making one opens the store (StoreError, TrustError) and checks the sources (ConfigError), but touches no
+    device and no broker. Then `run`, or `turn_once`, and in any case `close`.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.inbox = Inbox()
+        self.on_turn: Callable[[Report], None] = lambda _: None
+        self._clock = Clock()
+        self.runners = [Runner(link, self.inbox, self._clock, random.random) for link in links(site, self._clock)]
+        with contextlib.ExitStack() as undo:
+            self._open_store(undo)
+            self._closing = undo.pop_all()
+
+    def _open_store(self, undo: contextlib.ExitStack) -> None:
+        settings = self.site.settings
+        data = DataDir(Path(settings.agent.data_dir))
+        undo.callback(Lock.take(data).release)
+        self.key = load_or_make(data, self.site.world_id)
+        max_bytes = settings.upstream.buffer.max_bytes if settings.upstream else BufferSettings().max_bytes
+        self.log = Log.open(data.log, max_bytes=max_bytes)
+        undo.callback(self.log.close)
+        self.ledger = DiskLedger(self.log, Snapshots.open(data.snapshots, settings.sync.snapshots_kept), self._committed)
+        undo.callback(self.ledger.close)
+        self._baselines = Baselines(data.baselines)
+        restored = restore(self.site.world_id, self.log, self.ledger.snapshots, self.key.public)
+        self.standing, self._notes = restored
+        self._world = baseline(self.site, self.standing.world)
+        watch = Watch(settings.drift, self._world, self.site)
+        self.ground = ground(self.site, self._world, watch, self.key, boot_id())
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve until `stop` is set. Raises StoreError when the disk fails: then nothing more is claimed."""
+        await self._begin()
+        upstream = self._upstream()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
+                if upstream is not None:
+                    tasks.append(group.create_task(upstream.run(), name="upstream"))
+                tasks.append(group.create_task(self._keep_cursor(), name="cursor"))
+                ready()
+                await self._beat(stop)
+                await self._end(upstream)
+                for task in tasks:
+                    task.cancel()
+        except* StoreError as failed:
+            raise _first(failed) from failed
+
+    async def turn_once(self, patience_s: float) -> Report:
+        """Ask every device once, wait for the answers at most `patience_s`, and make one turn of them."""
+        await self._begin()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    while not all(runner.heard_all for runner in self.runners):
+                        await self.inbox.news()
+            report = await self.turn()
+            for task in tasks:
+                task.cancel()
+        await self._keep_snapshot("stop")
+        return report
+
+    async def turn(self, notes: Iterable[Entry] = ()) -> Report:
+        """Make one turn of what has come in."""
+        readings, drops = self.inbox.take()
+        self.standing, report = await sync(
+            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), (*notes, *drops)
+        )
+        self.turns += 1
+        self.on_turn(report)
+        return report
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._closing.close()
+
+    async def _begin(self) -> None:
+        """Seal the first record of this run: what was found on disk, and the world as it is configured now."""
+        now = self._clock()
+        facts = {"version": __version__, "config": self.site.digest, "synced": now.synced}
+        start = Entry("start", {**facts, "world_version": self.standing.world.version})
+        delta = diff(self.standing.world, self._world)
+        self.standing = await commit(
+            self.standing, self._world, delta, (start, *self._notes), self.ground, self.ledger, now
+        )
+        await self._keep_snapshot("start")
+
+    async def _beat(self, stop: asyncio.Event) -> None:
+        """Make a turn at each beat of `sync.interval`, without making up for beats that were missed."""
+        settings = self.site.settings.sync
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + min(FIRST_TURN_S, settings.interval)
+        snapshot_s = loop.time() + settings.snapshot_every
+        while not await _set_before(stop, due_s):
+            await self.turn()
+            now_s = loop.time()
+            if now_s >= snapshot_s:
+                await self._keep_snapshot("interval")
+                snapshot_s = now_s + settings.snapshot_every
+            due_s = max(due_s + settings.interval, now_s)
+
+    async def _end(self, upstream: Upstream | None) -> None:
+        await self.turn((Entry("stop", {"reason": "asked to stop"}),))
+        await self._keep_snapshot("stop")
+        if upstream is not None and upstream.connected:
+            await upstream.drained(DRAIN_S)
+
+    async def _keep_snapshot(self, reason: SnapshotReason) -> bytes:
+        """Keep a snapshot of the newest record, with the baselines beside it, and return its envelope."""
+        snapshot, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, reason))
+        await self.ledger.keep(snapshot, envelope)
+        learned = self.ground.watch.to_state()
+        await self.ledger.work(lambda: self._baselines.save(json.dumps(learned)))
+        return envelope
+
+    async def _keep_cursor(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(CURSOR_EVERY_S)
+            await self.ledger.work(self.log.flush_acknowledged)
+
+
+async def _set_before(event: asyncio.Event, when_s: float) -> bool:
+    """Wait until the event is set or the loop's clock reads `when_s`; return whether it is set."""
+    try:
+        async with asyncio.timeout_at(when_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _first(failed: BaseExceptionGroup[StoreError]) -> StoreError:
+    error: BaseException = failed
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, StoreError)
+    return error

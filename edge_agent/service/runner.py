@@ -1,0 +1,229 @@
+"""Runs one link: schedule, deadline, backoff, circuit breaker and counters, written once for all kinds.
+
+The link is asked by one task, so that a bus has one owner; writes go through the same queue, before the polls.
+A failed read becomes readings with its fault. What goes wrong is logged once, and once more when it is mended.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from edge_agent.model.errors import LinkError, WireError
+from edge_agent.model.reading import Anchor, Reading, bad
+from edge_agent.service.backoff import Backoff, Breaker
+from edge_agent.service.inbox import Inbox
+from edge_agent.sources import Clock, Link, Poll
+
+OPEN_S = 10.0
+"""Deadline of opening a link: a TCP connection to a host that is off takes minutes to fail by itself."""
+_GRACE_S = 0.5
+"""The link keeps its own deadline; this guards against a link that does not."""
+
+_log = logging.getLogger(__name__)
+_Ask = tuple[Callable[[], Awaitable[Any]], "asyncio.Future[Any]"]
+
+
+class Tally:
+    """Counts of one poll since start."""
+
+    __slots__ = ("answered", "failed", "skipped")
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.failed = 0
+        self.skipped = 0
+        """Due, but not asked: the breaker was open or the bus was behind."""
+
+
+class Runner:
+    """The one owner of a link."""
+
+    def __init__(self, link: Link, inbox: Inbox, clock: Clock, jitter: Callable[[], float]) -> None:
+        self.link = link
+        self.tallies: dict[Poll, Tally] = {}
+        self._inbox = inbox
+        self._clock = clock
+        self._jitter = jitter
+        self._breakers: dict[str, Breaker] = {}
+        self._phases: dict[Poll, float] = {}
+        self._asks: deque[_Ask] = deque()
+        self._asked = asyncio.Event()
+
+    @property
+    def heard_all(self) -> bool:
+        """Whether every poll was answered or has failed at least once."""
+        return all(poll in self.tallies for poll in self.link.polls)
+
+    async def run(self) -> NoReturn:
+        """Keep the link open and read, for ever."""
+        backoff = Backoff(self._jitter)
+        while True:
+            try:
+                await self._opened()
+                if backoff.failures:
+                    _log.info("%s: connected again", self.link.bus)
+                backoff.succeeded()
+                await self._serve()
+            except LinkError as error:
+                if not backoff.failures:
+                    _log.warning("%s: %s; trying again", self.link.bus, error)
+                self._fail_all(error)
+            finally:
+                await self.link.close()
+            await asyncio.sleep(backoff.failed())
+
+    async def ask(self, what: Callable[[], Awaitable[Any]]) -> Any:
+        """Do something with the link as its owner, before the polls that are due. Raises what it raises."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asks.append((what, future))
+        self._asked.set()
+        return await future
+
+    async def _opened(self) -> None:
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await self.link.open()
+        except TimeoutError as error:
+            raise LinkError(f"{self.link.bus}: no connection within {OPEN_S:g} s", "timeout") from error
+
+    async def _serve(self) -> None:
+        streams = [poll for poll in self.link.polls if poll.period_s is None]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for poll in streams:
+                    group.create_task(self._listen(poll), name=f"listen {poll.detail}")
+                group.create_task(self._poll(), name=f"poll {self.link.bus}")
+        except* LinkError as lost:
+            raise lost.exceptions[0] from None  # each task of a link loses the same link
+
+    async def _listen(self, poll: Poll) -> NoReturn:
+        """Wait for what the device says by itself; silence makes its values stale."""
+        silent = False
+        while True:
+            try:
+                async with asyncio.timeout(poll.timeout_s):
+                    readings = await self.link.read(poll)
+            except TimeoutError:
+                if not silent:
+                    _log.warning("%s: nothing heard for %g s", poll.detail, poll.timeout_s)
+                silent = True
+                self._tally(poll).failed += 1
+                self._fail(poll, "stale")
+            except WireError as error:
+                self._tally(poll).failed += 1
+                self._fail(poll, error.reason)
+            else:
+                if silent:
+                    _log.info("%s: heard again", poll.detail)
+                silent = False
+                self._tally(poll).answered += 1
+                self._inbox.put(readings)
+
+    async def _poll(self) -> NoReturn:
+        """Make what is due, in the order it is due; what a person asked for goes first."""
+        known = self.link.polls
+        due = self._first_round()
+        while True:
+            await self._wait(due[0][0] if due else None)
+            if self._asks:
+                await self._answer(*self._asks.popleft())
+                continue
+            due_s, place, poll = due[0]
+            await self._read(poll)
+            if self.link.polls is not known:
+                known, due = self.link.polls, self._first_round()
+                continue
+            heapq.heapreplace(due, (self._next(due_s, poll), place, poll))
+
+    def _first_round(self) -> list[tuple[float, int, Poll]]:
+        """Make every poll due at once, for the first value shall not wait; the beats after it are spread by source.
+
+        The blocks of one device stay together, so that its values are of one moment.
+        """
+        now_s = self._now_s()
+        sources = list(dict.fromkeys(poll.source for poll in self.link.polls))
+        start = self._jitter()
+        self._phases = {poll: (sources.index(poll.source) + start) / len(sources) for poll in self.link.polls}
+        return [(now_s, place, poll) for place, poll in enumerate(self.link.polls) if poll.period_s is not None]
+
+    def _next(self, due_s: float, poll: Poll) -> float:
+        """Return when a poll is due next: on its own beat, without making up for beats that were missed."""
+        assert poll.period_s is not None
+        phase = self._phases.pop(poll, None)
+        if phase is not None:
+            return due_s + phase * poll.period_s
+        missed = max(0, int((self._now_s() - due_s) / poll.period_s))
+        self._tally(poll).skipped += missed
+        return due_s + (missed + 1) * poll.period_s
+
+    async def _wait(self, until_s: float | None) -> None:
+        self._asked.clear()
+        if self._asks:
+            return
+        delay_s = None if until_s is None else until_s - self._now_s()
+        if delay_s is not None and delay_s <= 0:
+            return
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._asked.wait()
+        except TimeoutError:
+            return
+
+    async def _answer(self, what: Callable[[], Awaitable[Any]], future: "asyncio.Future[Any]") -> None:
+        try:
+            future.set_result(await what())
+        except Exception as error:  # it belongs to the one who asked
+            if not future.cancelled():
+                future.set_exception(error)
+            if isinstance(error, LinkError) and error.reason == "link":
+                raise
+
+    async def _read(self, poll: Poll) -> None:
+        breaker = self._breakers.setdefault(poll.unit, Breaker(self._jitter))
+        if not breaker.allows(self._now_s()):
+            self._tally(poll).skipped += 1
+            return
+        try:
+            async with asyncio.timeout(poll.timeout_s + _GRACE_S):
+                readings = await self.link.read(poll)
+        except (LinkError, WireError, TimeoutError) as error:
+            self._tally(poll).failed += 1
+            self._failed(poll, breaker, error)
+        else:
+            self._tally(poll).answered += 1
+            if breaker.answered():
+                _log.info("%s unit %s: answers again", self.link.bus, poll.unit)
+            self._inbox.put(readings)
+
+    def _failed(self, poll: Poll, breaker: Breaker, error: Exception) -> None:
+        reason = error.reason if isinstance(error, (LinkError, WireError)) else "timeout"
+        self._fail(poll, reason)
+        if isinstance(error, LinkError) and reason == "link":
+            raise error
+        if isinstance(error, WireError):
+            # A wrong answer is an answer: the unit is there, and the others need not wait for it.
+            breaker.answered()
+            return
+        if breaker.failed(self._now_s()):
+            _log.warning("%s unit %s: %s; asked less often until it answers", self.link.bus, poll.unit, error)
+            for other in self.link.polls:
+                if other.unit == poll.unit:
+                    self._fail(other, reason)
+
+    def _fail_all(self, error: LinkError) -> None:
+        for poll in self.link.polls:
+            self._tally(poll).failed += 1
+            self._fail(poll, error.reason)
+
+    def _fail(self, poll: Poll, reason: str) -> None:
+        anchor = Anchor(poll.source, poll.detail, self._clock())
+        self._inbox.put([Reading(anchor, point, None, bad(reason)) for point in poll.points])
+
+    def _tally(self, poll: Poll) -> Tally:
+        return self.tallies.setdefault(poll, Tally())
+
+    def _now_s(self) -> float:
+        return self._clock().mono_ns / 1e9

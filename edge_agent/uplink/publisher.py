@@ -1,0 +1,225 @@
+"""Publishes what the log holds, in order, and nothing else; answers those who ask for what they missed.
+
+The log says what there is and remembers what was delivered. A record counts as delivered when the broker
+acknowledged it and everything before it, within one session: what an earlier session left open is sent again.
+Connecting, and connecting again, is the service's business: `run` ends with the session.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from edge_agent.model.errors import LinkError, WireError
+from edge_agent.model.layout import topic
+from edge_agent.mqtt import Message, Session
+from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked
+
+MESSAGE_BYTES = 256 * 1024
+"""Of records in one message (reference/formats.md §6)."""
+_WINDOW = 8
+"""Messages in flight: a link of 300 ms still carries 7 MB/s, and at most 2 MiB wait in memory."""
+_COMMANDS_AT_ONCE = 5
+_COMMANDS_PER_S = 2.0
+
+
+class Backlog(Protocol):
+    """What the publisher needs of the log. Only what is durable may show here."""
+
+    @property
+    def head_seq(self) -> int:
+        """The newest record; 0 before the first."""
+
+    @property
+    def acked(self) -> int:
+        """The last record that was delivered; 0 before the first."""
+
+    def read(self, first_seq: int, max_bytes: int) -> list[tuple[int, bytes]]:
+        """Return (the last record it covers, envelope) of records from `first_seq` on, in order.
+
+        Up to `max_bytes`, but one at least when there is one. It begins later when `first_seq` is gone, and with
+        the range that covers it when it was squashed.
+        """
+
+    def acknowledge(self, seq: int) -> None:
+        """Remember that everything up to `seq` was delivered."""
+
+
+class Publisher:
+    """Publishes a backlog over one session after another.
+
+    `snapshot` makes the envelope of a snapshot as of now, for those who ask. `counts` tells what was done and
+    refused, by word: `messages`, `records`, `snapshots`, `resends`, `refused` (by the broker) and
+    `command:<why not>`.
+    """
+
+    def __init__(self, backlog: Backlog, world_id: str, snapshot: Callable[[], Awaitable[bytes]]) -> None:
+        self.counts: Counter[str] = Counter()
+        self._backlog = backlog
+        self._world_id = world_id
+        self._make_snapshot = snapshot
+        self._snapshot: bytes | None = None
+        self._sent = 0
+        self._news = asyncio.Event()
+        self._delivered = asyncio.Event()
+        self._resend: asyncio.Task[None] | None = None
+
+    async def run(self, session: Session) -> None:
+        """Publish and answer until the session is lost: raises LinkError, always.
+
+        A message that the broker refuses ends the run too, with reason "refused": it would be refused again, so
+        the wait before the next attempt is the caller's back-off.
+        """
+        self._resend = None
+        try:
+            await session.subscribe([topic(self._world_id, "command")])
+            await session.publish(*self._status(online=True), retain=True)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._publish_log(session, group), name="uplink-records")
+                group.create_task(self._answer_commands(session, group), name="uplink-commands")
+        except LinkError as error:
+            self._count_refusal(error)
+            raise
+        except BaseExceptionGroup as failed:
+            error = _first(failed)
+            self._count_refusal(error)
+            raise error from failed
+
+    def wake(self) -> None:
+        """Say that the log has grown."""
+        self._delivered.clear()
+        self._news.set()
+
+    def publish_snapshot(self, envelope: bytes) -> None:
+        """Publish a snapshot, retained, after what was sent so far; of several that wait, the newest."""
+        self._snapshot = envelope
+        self.wake()
+
+    async def delivered(self) -> None:
+        """Wait until all that the log holds, and a snapshot that waits, was delivered."""
+        await self._delivered.wait()
+
+    async def farewell(self, session: Session) -> None:
+        """Say that the gateway goes offline on purpose. Raises LinkError."""
+        await session.publish(*self._status(online=False), retain=True)
+
+    async def _publish_log(self, session: Session, group: asyncio.TaskGroup) -> None:
+        """Keep a window of messages in flight; acknowledge in order as answers come, in whatever order."""
+        self._sent = self._backlog.acked
+        in_flight: deque[tuple[int, asyncio.Task[None]]] = deque()
+        while True:
+            self._news.clear()
+            self._acknowledge(in_flight)
+            while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
+                name, payload, last = message
+                sending = group.create_task(
+                    session.publish(topic(self._world_id, name), payload, retain=name == "snapshot")
+                )
+                sending.add_done_callback(lambda _: self._news.set())
+                in_flight.append((last, sending))
+            if not in_flight:
+                self._delivered.set()
+            await self._news.wait()
+
+    def _acknowledge(self, in_flight: deque[tuple[int, asyncio.Task[None]]]) -> None:
+        last = 0
+        while in_flight and in_flight[0][1].done():
+            last, sending = in_flight.popleft()
+            sending.result()  # a failure never counts as delivered; the group ends with it
+        if last > self._backlog.acked:
+            self._backlog.acknowledge(last)
+
+    def _next_message(self) -> tuple[str, bytes, int] | None:
+        """Return (channel, payload, the last record delivered with it) of what goes out next."""
+        if self._snapshot is not None:
+            envelope, self._snapshot = self._snapshot, None
+            self.counts["snapshots"] += 1
+            return "snapshot", envelope, self._sent
+        if self._sent >= self._backlog.head_seq:
+            return None
+        batch = self._batch(self._sent + 1)
+        if batch is None:
+            return None
+        payload, self._sent = batch
+        return "record", payload, self._sent
+
+    def _batch(self, first: int) -> tuple[bytes, int] | None:
+        """Return (records back to back, the last one's number) from `first` on, or None when there are none."""
+        found = self._backlog.read(first, MESSAGE_BYTES)
+        if not found:
+            return None
+        self.counts["messages"] += 1
+        self.counts["records"] += len(found)
+        return b"".join(envelope for _, envelope in found), found[-1][0]
+
+    async def _answer_commands(self, session: Session, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        allowance, last_s = float(_COMMANDS_AT_ONCE), loop.time()
+        while True:
+            message = await session.next_message()
+            now_s = loop.time()
+            allowance = min(allowance + (now_s - last_s) * _COMMANDS_PER_S, _COMMANDS_AT_ONCE)
+            last_s = now_s
+            refusal = self._refusal(message, allowance)
+            if refusal is not None:
+                self.counts[f"command:{refusal}"] += 1
+                continue
+            allowance -= 1
+            await self._answer(message.payload, session, group)
+
+    def _refusal(self, message: Message, allowance: float) -> str | None:
+        """Return why a command is refused before it is read: floods cost no parsing."""
+        if message.retain:
+            return "retained"
+        if len(message.payload) > MAX_COMMAND_BYTES:
+            return "size"
+        return "rate" if allowance < 1 else None
+
+    async def _answer(self, payload: bytes, session: Session, group: asyncio.TaskGroup) -> None:
+        try:
+            first = asked(payload)
+        except WireError:
+            self.counts["command:form"] += 1
+            return
+        if first is None:
+            self.publish_snapshot(await self._make_snapshot())
+        elif self._resend is not None and not self._resend.done():
+            self.counts["command:busy"] += 1
+        else:
+            self._resend = group.create_task(self._send_again(session, first), name="uplink-resend")
+
+    async def _send_again(self, session: Session, first: int) -> None:
+        """Publish what was sent before, one message at a time, until it meets what is being sent."""
+        self.counts["resends"] += 1
+        while first <= self._sent and (batch := self._batch(first)) is not None:
+            payload, last = batch
+            await session.publish(topic(self._world_id, "record"), payload)
+            first = last + 1
+
+    def _status(self, *, online: bool) -> tuple[str, bytes]:
+        return _status(self._world_id, online=online, seq=self._backlog.acked, at_ms=time.time_ns() // 1_000_000)
+
+    def _count_refusal(self, error: BaseException) -> None:
+        if isinstance(error, LinkError) and error.reason == "refused":
+            self.counts["refused"] += 1
+
+
+def will(world_id: str) -> tuple[str, bytes]:
+    """Return the last will: what the broker shall say, retained, when the gateway falls silent."""
+    return _status(world_id, online=False, seq=None, at_ms=None)
+
+
+def _status(world_id: str, *, online: bool, seq: int | None, at_ms: int | None) -> tuple[str, bytes]:
+    status = {"v": 1, "world": world_id, "online": online, "seq": seq, "at": at_ms}
+    return topic(world_id, "status"), json.dumps(status, separators=(",", ":")).encode()
+
+
+def _first(failed: BaseExceptionGroup) -> BaseException:
+    """Return the failure that matters most: one that is not of the link, when there is one."""
+    _, others = failed.split(LinkError)
+    error: BaseException = others or failed
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

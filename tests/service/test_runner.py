@@ -1,0 +1,201 @@
+"""The runner, against links that do what the test tells them."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from edge_agent.model.errors import LinkError, WireError
+from edge_agent.model.reading import Anchor, Reading
+from edge_agent.service.clock import Clock
+from edge_agent.service.inbox import Inbox
+from edge_agent.service.runner import Runner
+from edge_agent.sources import Poll
+
+PERIOD_S = 0.02
+
+
+class FakeLink:
+    """A bus whose units answer, are silent, or answer wrongly, by name."""
+
+    def __init__(self, units, *, period_s=PERIOD_S, answer_s=0.0):
+        self.bus = "fake://bus"
+        self.polls = [Poll(u, u, (f"{u}_point",), period_s, 0.05, f"poll of {u}") for u in units]
+        self.faults = {}
+        self.answer_s = answer_s
+        self.opened = self.closed = 0
+        self.asked = []
+        self.busy = False
+
+    async def open(self):
+        self.opened += 1
+        if "open" in self.faults:
+            raise self.faults["open"]
+
+    async def read(self, poll):
+        assert not self.busy, "two requests at once on one bus"
+        self.busy = True
+        try:
+            self.asked.append(poll.source)
+            fault = self.faults.get(poll.source)
+            if isinstance(fault, LinkError) and fault.reason == "timeout":
+                await asyncio.sleep(poll.timeout_s)
+            if fault is not None:
+                raise fault
+            await asyncio.sleep(self.answer_s)
+            return [Reading(Anchor(poll.source, poll.detail, Clock()()), poll.points[0], 0.0)]
+        finally:
+            self.busy = False
+
+    async def write(self, source, point, value):
+        self.asked.append(f"write {source}.{point}={value}")
+
+    async def close(self):
+        self.closed += 1
+
+
+def run(link, until, seconds=5.0):
+    """Run the link until `until(inbox)` holds, and return the inbox and the runner."""
+
+    async def go():
+        inbox = Inbox()
+        runner = Runner(link, inbox, Clock(), lambda: 0.5)
+        taken = []
+        task = asyncio.create_task(runner.run())
+        try:
+            async with asyncio.timeout(seconds):
+                while not await _holds(until, taken, runner):
+                    await inbox.news()
+                    taken += inbox.take()[0]
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        return taken, runner
+
+    return asyncio.run(go())
+
+
+async def _holds(until, taken, runner):
+    return until(taken, runner)
+
+
+def count(taken, source, quality="good"):
+    return sum(r.anchor.source == source and r.quality == quality for r in taken)
+
+
+def test_every_poll_is_made_at_once_and_then_on_its_beat():
+    link = FakeLink(["a", "b"])
+    taken, _ = run(link, lambda taken, _: count(taken, "a") >= 5 and count(taken, "b") >= 5)
+    assert link.asked[:2] == ["a", "b"]
+    assert taken[0].value == 0.0
+
+
+def test_a_dead_unit_of_ten_costs_the_others_next_to_nothing():
+    link = FakeLink([f"u{n}" for n in range(10)], period_s=0.2)
+    link.faults["u3"] = LinkError("no answer", "timeout")
+    _, runner = run(link, lambda taken, _: count(taken, "u0") >= 15)
+    kept = [
+        runner.tallies[poll].answered / (runner.tallies[poll].answered + runner.tallies[poll].skipped)
+        for poll in link.polls
+        if poll.source != "u3"
+    ]
+    assert min(kept) >= 0.95
+    assert link.asked.count("u3") < 8
+
+
+def test_silence_becomes_readings_with_its_reason():
+    link = FakeLink(["a"])
+    link.faults["a"] = LinkError("no answer", "timeout")
+    taken, _ = run(link, lambda taken, _: count(taken, "a", "bad:timeout") >= 2)
+    assert all(reading.value is None for reading in taken)
+    assert link.opened == 1, "a unit's silence never reopens the bus for all"
+
+
+def test_a_wrong_answer_marks_its_own_values_and_keeps_the_unit():
+    link = FakeLink(["a", "b"])
+    link.faults["a"] = WireError("wrong length", "mismatch")
+    taken, runner = run(link, lambda taken, _: count(taken, "a", "bad:mismatch") >= 5)
+    assert count(taken, "b") >= 4
+    assert runner.tallies[link.polls[0]].skipped <= 1
+
+
+def test_a_lost_link_is_closed_and_opened_again_and_its_values_are_bad_meanwhile():
+    link = FakeLink(["a", "b"])
+    link.faults["a"] = LinkError("reset by peer", "link")
+
+    def mended(taken, _):
+        if count(taken, "b", "bad:link"):
+            link.faults.clear()
+        return count(taken, "a") > 0
+
+    taken, _ = run(link, mended)
+    assert link.opened == 2
+    assert link.closed >= 1
+    assert count(taken, "b", "bad:link") == 1
+
+
+def test_a_device_that_is_off_at_start_is_tried_again():
+    link = FakeLink(["a"])
+    link.faults["open"] = LinkError("connection refused", "link")
+
+    def up_after_the_first_try(taken, _):
+        if count(taken, "a", "bad:link"):
+            link.faults.clear()
+        return count(taken, "a") > 0
+
+    run(link, up_after_the_first_try)
+    assert link.opened == 2
+
+
+def test_a_write_waits_for_no_poll_but_never_runs_beside_one():
+    link = FakeLink([f"u{n}" for n in range(5)], period_s=0.005, answer_s=0.005)
+
+    async def go():
+        inbox = Inbox()
+        runner = Runner(link, inbox, Clock(), lambda: 0.5)
+        task = asyncio.create_task(runner.run())
+        await inbox.news()
+        before = len(link.asked)
+        await runner.ask(lambda: link.write("u1", "x", 0))
+        after = link.asked.index("write u1.x=0")
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return before, after
+
+    before, after = asyncio.run(go())
+    assert after - before <= 1
+
+
+def test_what_a_device_says_by_itself_goes_stale_in_silence_and_comes_back():
+    link = FakeLink(["a"], period_s=None)
+    link.polls = [Poll("a", "a", ("a_point",), None, 0.05, "topic a")]
+    link.answer_s = 60
+
+    def spoken(taken, _):
+        if count(taken, "a", "bad:stale"):
+            link.answer_s = 0.001
+        return count(taken, "a") > 2
+
+    taken, _ = run(link, spoken)
+    assert count(taken, "a", "bad:stale") >= 1
+
+
+def test_a_full_inbox_drops_the_oldest_and_says_how_many():
+    inbox = Inbox(capacity=3)
+    at = Clock()()
+    readings = [Reading(Anchor("a", "x", at), "p", float(n)) for n in range(5)]
+    inbox.put(readings)
+    taken, entries = inbox.take()
+    assert [r.value for r in taken] == [2.0, 3.0, 4.0]
+    assert [dict(e.facts) for e in entries] == [{"reason": "inbox full", "count": 2}]
+    assert inbox.take() == ([], [])
+
+
+@pytest.mark.parametrize("text", ["boot", "clock"])
+def test_the_clock_is_this_machines(text):
+    at = Clock()()
+    assert at.at_ms > 1_600_000_000_000
+    assert Clock()().mono_ns >= at.mono_ns
+    assert isinstance(at.synced, bool)

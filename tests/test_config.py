@@ -1,0 +1,111 @@
+import pytest
+from sites import METER, site, written
+
+from edge_agent.config import load, load_profile, profile_names
+from edge_agent.model.errors import ConfigError
+
+UPSTREAM = '[upstream]\nurl = "mqtt://127.0.0.1"\n'
+
+
+def problems(path):
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_good_file_is_a_site(tmp_path):
+    found = site(tmp_path, UPSTREAM + METER)
+    assert found.world_id == "w"
+    assert [source.entity for source in found.sources] == ["w:device:meter"]
+    assert found.settings.sync.interval == 1.0
+    assert len(found.digest) == 64
+
+
+CASES = [
+    ("an unknown key", METER + '\n[sync]\nintervall = "1s"\n', "agent.toml: sync.intervall", 'mean "interval"'),
+    ("a duration that does not parse", METER + '\n[sync]\ninterval = "fast"\n', "agent.toml: sync.interval", '"500ms"'),
+    ("a bare number for a duration", METER + "\n[sync]\ninterval = 1\n", "sync.interval: got 1", "a duration"),
+    ("a beat too short", METER + '\n[sync]\ninterval = "1ms"\n', "agent.toml: sync.interval", "at least 50ms"),
+    ("a size that does not parse", UPSTREAM + 'buffer = {{ max_bytes = "lots" }}\n' + METER, "max_bytes", '"256MiB"'),
+    ("a wrong type", METER.replace('"meter"', "5"), "agent.toml: sources[0].name", "a name of the form"),
+    ("a name for topics with a slash", METER.replace('"meter"', '"a/b"'), 'got "a/b"', "a name of the form"),
+    ("a kind that is not served", METER.replace('"modbus"', '"modbsu"'), "sources.meter.kind", 'mean "modbus"'),
+    ("two sources of one name", METER + METER, "agent.toml: sources.meter: got 2 sources", "one name"),
+    ("a missing profile", METER + 'profile = "eastron-sdm631"', "sources.meter.profile", 'mean "eastron-sdm630"'),
+    ("a function that reads nothing", METER.replace("function = 4", "function = 9"), "points.volts.function", "one of 1, 2, 3, 4"),
+    ("a unit beyond the bus", METER + "unit = 300\n", "agent.toml: sources.meter.unit", "<= 247"),
+    ("no points", METER.split("points")[0], "agent.toml: sources.meter: got no points", "a profile"),
+    ("a table that is a list", METER + "\n[[sync]]\n", "agent.toml: sync: got a list", "a table"),
+    ("a relationship to nobody", METER + '\n[[relationships]]\nfrom="meter"\nto="metre"\nrelation="feeds"\n', "relationships[0].to", 'mean "meter"'),
+    ("a transition on nothing", METER + '\n[[transitions]]\nentity="meter"\nfrom="a"\nto="b"\nwhen={{variable="meter.volt",is="above",value=1}}\n', "transitions[0].when.variable", 'mean "meter.volts"'),
+    ("a password file that is not there", '[upstream]\nurl="mqtt://h"\npassword_file="nowhere"\n' + METER, "upstream.password_file", "a readable file"),
+    ("a table left out", "", "agent.toml: sources: got nothing", "required"),
+    ("not TOML", "[sync", "agent.toml: got", "TOML in UTF-8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "place", "wanted"), CASES, ids=[case[0] for case in CASES])
+def test_a_problem_says_where_and_what_was_wanted(tmp_path, name, text, place, wanted):
+    found = problems(written(tmp_path, text))
+    assert any(place in problem and wanted in problem for problem in found), found
+
+
+def test_a_site_without_sources_is_refused(tmp_path):
+    path = written(tmp_path, "")
+    path.write_text("sources = []\n" + path.read_text())
+    assert any("agent.toml: sources: got none, wanted at least one" in problem for problem in problems(path))
+
+
+def test_all_problems_are_listed_and_not_the_first(tmp_path):
+    text = METER.replace("function = 4", "function = 9").replace('"float32"', '"flot32"') + 'colour = "red"\n[sync]\ninterval = 3\n'
+    found = problems(written(tmp_path, text))
+    for place in ("points.volts.function", "points.serial_number.function", "points.volts.type", "colour", "sync.interval"):
+        assert any(place in problem for problem in found), place
+
+
+def test_a_file_that_others_may_write_is_refused(tmp_path):
+    path = written(tmp_path, METER)
+    path.chmod(0o666)
+    assert any("mode 0666" in problem and "chmod" in problem for problem in problems(path))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    assert "No such file" in problems(tmp_path / "nowhere.toml")[0]
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t, lambda t: t.replace(" ", "\t")])
+def test_windows_line_ends_a_byte_order_mark_and_tabs_are_read(tmp_path, change):
+    path = written(tmp_path, METER)
+    path.write_text(change(path.read_text()), newline="")
+    assert load(path).world_id == "w"
+
+
+def test_one_variable_from_two_sources_is_refused(tmp_path):
+    second = METER.replace('name = "meter"', 'name = "other"\nentity = "meter"')
+    assert any("meter.volts from meter and from other" in p for p in problems(written(tmp_path, METER + second)))
+
+
+def test_a_profile_of_ones_own_is_given_by_path(tmp_path):
+    text = """
+protocol = "modbus"
+name = "mine"
+title = "Mine"
+entity_type = "meter"
+provenance = { source = "the label", date = "2026-01-01", verified = true }
+points = [{ name = "x", function = 3, address = 0, type = "uint16" }]
+examples = [{ function = 3, address = 0, registers = [0], values = { x = 0 } }]
+"""
+    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "mine.toml").chmod(0o600)
+    source = METER.split("points")[0] + 'profile = "mine.toml"\n'
+    assert site(tmp_path, source).sources[0].entity == "w:meter:meter"
+
+
+def test_a_profile_for_another_protocol_is_refused(tmp_path):
+    assert any("a profile for serial" in p for p in problems(written(tmp_path, METER + 'profile = "line-sensor"')))
+
+
+def test_every_profile_that_came_along_loads():
+    assert "eastron-sdm630" in profile_names()
+    for name in profile_names():
+        assert load_profile(name).name == name
