@@ -4,6 +4,7 @@ Nothing connects here. A file that group or others may write is refused: it deci
 """
 
 import hashlib
+import math
 import stat
 import tomllib
 from collections import Counter
@@ -179,6 +180,8 @@ def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> It
         if rule.when.variable not in variables:
             hint = close_match(rule.when.variable, variables)
             yield Problem(f"{where}.when.variable", shown(rule.when.variable), "a variable, `entity.point`", hint)
+        if isinstance(rule.when.value, float) and not math.isfinite(rule.when.value):
+            yield Problem(f"{where}.when.value", shown(rule.when.value), "a finite number")
     started = {e.id for e in settings.entities if e.state is not None}
     for name in sorted({t.entity for t in settings.transitions} & entities - started):
         yield Problem(f"{place}entities.{name}.state", "nothing", "the state its transitions start from")

@@ -34,6 +34,9 @@ _IN_FLIGHT = 20
 """Unacknowledged messages in either direction: what mosquitto allows by default, and paho too."""
 _INBOX_PACKETS = 16
 """The inbox holds at most this many times `max_packet` in bytes, whatever the number of its messages."""
+_LARGEST_PACKET = 268_435_455
+_TOPIC_ROOM = 1024
+"""What a packet needs beside its payload: a topic of ours has at most 80 bytes."""
 _GOODBYE_S = 2.0
 _CONNACK = 0
 """Stands for the number of CONNECT among those of packets, which begin at 1."""
@@ -112,6 +115,8 @@ class Session:
         self._accepted = False
         self._guard = _Guard(lambda error: self._lose(f"failed: {error!r}", cause=error))
         self.name = f"{'mqtts' if self._tls else 'mqtt'}://{self._host}:{self._port}"
+        self.max_payload = _LARGEST_PACKET
+        """How many bytes of payload the broker takes in one message, once it is open."""
         self.dropped = 0
         self.lost = asyncio.Event()
         self.loss: LinkError | None = None
@@ -304,6 +309,7 @@ class Session:
             return
         self._accepted = True
         self._in_flight = asyncio.Semaphore(min(getattr(properties, "ReceiveMaximum", _IN_FLIGHT), _IN_FLIGHT))
+        self.max_payload = getattr(properties, "MaximumPacketSize", self.max_payload) - _TOPIC_ROOM
         self._answered(_CONNACK)
 
     def _on_disconnect(

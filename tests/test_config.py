@@ -57,9 +57,18 @@ def test_a_site_without_sources_is_refused(tmp_path):
 
 
 def test_all_problems_are_listed_and_not_the_first(tmp_path):
-    text = METER.replace("function = 4", "function = 9").replace('"float32"', '"flot32"') + 'colour = "red"\n[sync]\ninterval = 3\n'
+    text = (
+        METER.replace("function = 4", "function = 9").replace('"float32"', '"flot32"')
+        + 'colour = "red"\n[sync]\ninterval = 3\n'
+    )
     found = problems(written(tmp_path, text))
-    for place in ("points.volts.function", "points.serial_number.function", "points.volts.type", "colour", "sync.interval"):
+    for place in (
+        "points.volts.function",
+        "points.serial_number.function",
+        "points.volts.type",
+        "colour",
+        "sync.interval",
+    ):
         assert any(place in problem for problem in found), place
 
 
@@ -73,7 +82,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     assert "No such file" in problems(tmp_path / "nowhere.toml")[0]
 
 
-@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t, lambda t: t.replace(" ", "\t")])
+@pytest.mark.parametrize(
+    "change", [lambda t: t.replace("\n", "\r\n"), lambda t: "\ufeff" + t, lambda t: t.replace(" ", "\t")]
+)
 def test_windows_line_ends_a_byte_order_mark_and_tabs_are_read(tmp_path, change):
     path = written(tmp_path, METER)
     path.write_text(change(path.read_text()), newline="")

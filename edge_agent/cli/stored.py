@@ -1,4 +1,51 @@
-"""Reading a data folder from the outside, with the public key alone, while the agent may be running."""
+"""A data folder as a reader sees it: with the public key alone, changing nothing, while the agent may be running."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+from edge_agent.model.errors import StoreError, TrustError
+from edge_agent.model.layout import DataDir
+from edge_agent.model.world import World
+from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.records import unseal_snapshot
+from edge_agent.seal.squash import Stretch, unseal_stretch
+from edge_agent.store.keys import load_public
+from edge_agent.store.shelf import Shelf
+from edge_agent.store.snapshots import Stored, read_snapshots
+from edge_agent.twin.diff import apply
+
+
+class Folder(NamedTuple):
+    """What stands in a data folder."""
+
+    data: DataDir
+    key: PublicKey
+    shelf: Shelf
+    snapshots: list[Stored]
+    """Newest first."""
+
+
+def open_folder(path: Path, key: Path | None = None) -> Folder:
+    """Return a data folder for reading. Raises StoreError when it is none, TrustError when the key is none."""
+    data = DataDir(path)
+    if not data.log.is_dir():
+        raise StoreError(f"{path}: got no log in it, wanted the data_dir of an agent")
+    return Folder(data, load_public(key or data.public_key), Shelf.survey(data.log), read_snapshots(data.snapshots))
+
+
+def walk(folder: Folder) -> Iterator[tuple[World, Stretch, World]]:
+    """Give each record of the log with the world before and after it, from the oldest snapshot on.
+
+    Raises WireError or TrustError where something does not hold; `edge-agent log verify` says more of it.
+    """
+    if not folder.snapshots:
+        raise TrustError(f"{folder.data.snapshots}: got no snapshot, wanted one to begin from")
+    world = unseal_snapshot(folder.snapshots[-1].envelope, folder.key).world
+    for item in folder.shelf.records(world.version + 1):
+        stretch = unseal_stretch(item.envelope, folder.key)
+        if stretch.last <= world.version:
+            continue
+        after = apply(world, stretch.delta, stretch.last, stretch.at_ms)
+        yield world, stretch, after
+        world = after

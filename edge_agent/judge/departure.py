@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple, TypedDict
 
 from edge_agent.judge.baseline import CLIP, Baseline
-from edge_agent.judge.trend import Trend, TrendState
+from edge_agent.judge.trend import SURE, Trend, TrendState
 
 FASTEST = 1 / 16
 """The most of a reading that goes into the level."""
@@ -39,13 +39,14 @@ class DepartureState(TypedDict):
     pace: float
     readings: int
     patience: int
+    settling: bool
     trend: TrendState
 
 
 class Departure:
     """An open shift. `level` is its mean deviation from the baseline now, in the variable's unit."""
 
-    __slots__ = ("alarm", "level", "pace", "patience", "readings", "trend")
+    __slots__ = ("alarm", "level", "pace", "patience", "readings", "settling", "trend")
 
     def __init__(self, alarm: Alarm, baseline: Baseline, warmup: int) -> None:
         self.alarm = alarm
@@ -54,6 +55,7 @@ class Departure:
         self.pace = min(FASTEST, sustained**2 / SCATTER)
         self.readings = 0
         self.patience = PATIENCE * max(warmup, alarm.readings)
+        self.settling = False  # whether the level is being learned as the usual one
         self.trend = Trend(self.patience / 2)
 
     def follow(self, deviation: float, mono_ns: int, sigma: float) -> None:
@@ -68,6 +70,16 @@ class Departure:
         self.level += self.pace * step
         self.readings += 1
 
+    def heading(self, baseline: Baseline) -> tuple[float, float, float]:
+        """Return the deviation now, its slope per second, and the slope's standard error.
+
+        The slope is 0 while it is not sure. When it is, the line says where the value stands: the level lags.
+        """
+        slope, error = self.trend.slope(baseline.phi, baseline.floor)
+        if abs(slope) < SURE * error:
+            return self.level, 0.0, error
+        return self.trend.now(), slope, error
+
     @property
     def over(self) -> bool:
         """Whether the level has come back."""
@@ -77,8 +89,8 @@ class Departure:
     def to_state(self) -> DepartureState:
         """Return it as plain JSON values."""
         return {
-            "alarm": tuple(self.alarm), "level": self.level, "pace": self.pace, "readings": self.readings,
-            "patience": self.patience, "trend": self.trend.to_state(),
+            "alarm": self.alarm, "level": self.level, "pace": self.pace, "readings": self.readings,
+            "patience": self.patience, "settling": self.settling, "trend": self.trend.to_state(),
         }  # fmt: skip
 
     @classmethod
@@ -88,5 +100,6 @@ class Departure:
         departure.alarm = Alarm(*state["alarm"])
         departure.level, departure.pace = state["level"], state["pace"]
         departure.readings, departure.patience = state["readings"], state["patience"]
+        departure.settling = state["settling"]
         departure.trend = Trend.from_state(state["trend"])
         return departure

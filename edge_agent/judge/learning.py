@@ -24,7 +24,10 @@ class LearningState(TypedDict):
 
     size: int
     blocks: int
-    sums: list[float]
+    loudness: float
+    totals: tuple[float, float, float]
+    taken: int
+    block: tuple[float, float, float, float, float]
 
 
 class Learning:
@@ -89,9 +92,15 @@ class Learning:
 
     def to_state(self) -> LearningState:
         """Return it as plain JSON values."""
-        sums = [self.x, self.square, self.cross, self.error, self.errors, self.taken, self.loudness]
         return {
-            "size": self.size,
-            "blocks": self.blocks,
-            "sums": [*sums, self.total_square, self.total_cross, self.total_errors],
-        }
+            "size": self.size, "blocks": self.blocks, "loudness": self.loudness,
+            "totals": (self.total_square, self.total_cross, self.total_errors),
+            "taken": self.taken, "block": (self.x, self.square, self.cross, self.error, self.errors),
+        }  # fmt: skip
+
+    def resume(self, state: LearningState) -> None:
+        """Go on from what `to_state` returned."""
+        self.size, self.blocks, self.loudness = state["size"], state["blocks"], state["loudness"]
+        self.total_square, self.total_cross, self.total_errors = state["totals"]
+        self.taken = state["taken"]
+        self.x, self.square, self.cross, self.error, self.errors = state["block"]

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from edge_agent.model import layout
-from edge_agent.model.finding import SEVERITIES
+from edge_agent.model.checked import Name
 from edge_agent.model.profile import Point, RegisterPoint
-from edge_agent.model.site import Site, Source
+from edge_agent.model.site import EntitySettings, Site, Source
 from edge_agent.model.world import Variable
 
+DEFAULT_CRITICALITY = EntitySettings(id=Name("any"), type=Name("any")).criticality
+"""Of an entity of which nothing is said."""
 _NOT_NUMBERS = ("bool", "string")
-_RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
 class Subject(NamedTuple):
@@ -30,6 +31,8 @@ class Subject(NamedTuple):
     quantum: float = 0.0
     """Its resolution in its unit; 0 when that is not known."""
     profile: str | None = None
+    criticality: float = DEFAULT_CRITICALITY
+    """0..1: how much trouble of its entity weighs. It has no part in the statistics."""
 
     @property
     def entity(self) -> str:
@@ -52,18 +55,24 @@ class Conclusion(NamedTuple):
     raised_ms: int
     score: float
     confidence: float
-
-
-def worst(*severities: str) -> str:
-    """Return the gravest of some severities."""
-    return max(severities, key=_RANK.__getitem__)
+    size: float = 0.0
+    """In sigma."""
+    remarks: tuple[str, ...] = ()
+    """What the sentence says beyond the departure itself: "trend", "settling"."""
 
 
 def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
-    """Return what is to be watched: the numeric variables that have an opinion to offer."""
+    """Return what is to be watched: the numeric variables of which something is expected."""
+    points: dict[tuple[str, str], tuple[Source, Point]]
     points = {(source.name, point.name): (source, point) for source in site.sources for point in source.points}
-    found = ((variable, points.get((variable.source, variable.name))) for variable in variables.values())
-    return [_subject(variable, *known) for variable, known in found if known and _is_watched(known[1])]
+    criticality: dict[str, float] = {entity.id: entity.criticality for entity in site.settings.entities}
+    found = []
+    for variable in variables.values():
+        source, point = points.get((variable.source, variable.name), (None, None))
+        if source is not None and point is not None and _is_watched(point):
+            weight = criticality.get(layout.local_name(variable.entity), DEFAULT_CRITICALITY)
+            found.append(_subject(variable, source, point, weight))
+    return found
 
 
 def _is_watched(point: Point) -> bool:
@@ -77,7 +86,7 @@ def _shifts(point: Point) -> bool:
     return point.drift and point.kind == "gauge"
 
 
-def _subject(variable: Variable, source: Source, point: Point) -> Subject:
+def _subject(variable: Variable, source: Source, point: Point, criticality: float) -> Subject:
     return Subject(
         number=variable.number,
         path=layout.variable_path(variable.entity, variable.name),
@@ -88,6 +97,7 @@ def _subject(variable: Variable, source: Source, point: Point) -> Subject:
         below=point.alarm_below,
         quantum=_quantum(point),
         profile=source.profile,
+        criticality=criticality,
     )
 
 

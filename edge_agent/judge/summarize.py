@@ -14,7 +14,7 @@ from edge_agent.model.world import World
 
 WORKFLOW = "digital_twin_sync_loop"
 LOW_CONFIDENCE = 0.5
-"""Below it nothing is acted upon: more readings failed than held."""
+"""Below it more readings failed than held, and the report says so."""
 
 Status = Literal["synced", "drift_detected", "action_taken", "rolled_back", "failed"]
 
@@ -55,13 +55,18 @@ def summarize(
     status = _status(findings, outcomes)
     interval_s, triggers = advice
     return Report(
-        workflow_id=WORKFLOW,
+        workflow_id=f"{WORKFLOW}:{world.world_id}:{world.at_ms}",
         world_id=world.world_id,
         sync_timestamp=iso_utc(world.at_ms),
         status=status,
         twin_snapshot={
-            "version": world.version,
-            "state": "drifting" if findings else "nominal",
+            "version": str(world.version),
+            "state": {
+                "condition": "drifting" if findings else "nominal",
+                "entities": len(world.entities),
+                "variables": len(world.variables),
+                "findings": len(findings),
+            },
             "hash": f"sha256:{state.hex()}",
             "evidence_anchors": [record],
         },
@@ -111,14 +116,17 @@ def _status(findings: Sequence[Anomaly], outcomes: Sequence[Outcome]) -> Status:
 
 def _actions(found: Assessment, outcomes: Sequence[Outcome]) -> dict[str, object]:
     written = [
-        f"{step.source}.{step.point} = {step.value!r}" for o in outcomes if o.result == "verified" for step in o.plan.steps
+        f"{step.source}.{step.point} = {step.value!r}"
+        for o in outcomes
+        if o.result == "verified"
+        for step in o.plan.steps
     ]
-    gates = [f"{ruling.plan.id}: {ruling.verdict}, {ruling.reason}" for ruling in found.rulings]
     return {
         "executed": bool(written),
-        "plan_summary": "; ".join(ruling.plan.summary for ruling in found.rulings) or "nothing to do",
+        "plan_summary": "; ".join(f"{r.plan.summary} ({r.verdict}: {r.reason})" for r in found.rulings)
+        or "nothing to do",
         "changes": written,
-        "safety_gates_passed": gates,
+        "safety_gates_passed": all(ruling.verdict != "refuse" for ruling in found.rulings),
         "evidence_anchors": sorted({anchor for ruling in found.rulings for anchor in ruling.plan.anchors}),
     }
 
@@ -147,6 +155,6 @@ def _assumptions(found: Assessment) -> list[str]:
     if not found.readings:
         told.append("nothing was read in this turn: the twin stands as it stood")
     elif found.confidence < LOW_CONFIDENCE:
-        told.append(f"{found.readings - found.good} of {found.readings} readings were not good: nothing is acted upon")
+        told.append(f"{found.readings - found.good} of {found.readings} readings were not good: the twin is uncertain")
     told.append("values that were read again unchanged still hold as of this turn")
     return told

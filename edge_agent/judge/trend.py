@@ -23,6 +23,9 @@ class Course(NamedTuple):
     limit: float
     """Where trouble begins, on the side it heads for."""
     confidence: float
+    """0..1: of the baseline behind it."""
+    criticality: float
+    """0..1: of its entity."""
     anchors: tuple[str, ...]
 
 
@@ -74,16 +77,17 @@ class Trend:
         self.ty = keep * self.ty + dy * after
         self.yy = keep * self.yy + dy * (y - self.y)
 
-    def slope(self, phi: float = 0.0) -> tuple[float, float]:
-        """Return the slope per second and its standard error, of readings with autocorrelation `phi`.
+    def slope(self, phi: float, floor: float) -> tuple[float, float]:
+        """Return the slope per second and its standard error: (0, infinity) while there are too few readings.
 
-        (0, infinity) while there are too few. The error is an upper bound: it takes the weights as if they were 1.
+        `phi` is the readings' autocorrelation, `floor` the least scatter that their resolution allows. The error
+        is an upper bound: it takes every weight as 1.
         """
         if self.count < LEAST_READINGS or self.tt <= 0.0:
             return 0.0, math.inf
         slope = self.ty / self.tt
-        rest = max(0.0, self.yy - slope * self.ty) / (self.weight - 2)
-        return slope, math.sqrt(rest / self.tt * (1 + phi) / (1 - phi))
+        scatter = max(floor**2, (self.yy - slope * self.ty) / (self.weight - 2))
+        return slope, math.sqrt(scatter / self.tt * (1 + phi) / (1 - phi))
 
     def now(self) -> float:
         """Return the value of the line at the latest reading."""
@@ -100,6 +104,7 @@ class Trend:
     def from_state(cls, state: TrendState) -> "Trend":
         """Return what `to_state` was taken of."""
         trend = cls(state["memory"])
-        for name in cls.__slots__:
-            setattr(trend, name, state[name])  # type: ignore[literal-required] - the names are the slots
+        trend.count, trend.weight, trend.latest = state["count"], state["weight"], state["latest"]
+        trend.t, trend.y = state["t"], state["y"]
+        trend.tt, trend.ty, trend.yy = state["tt"], state["ty"], state["yy"]
         return trend

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from edge_agent.model.reading import iso_utc
 
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
+
 _SPANS = ((90.0, 1.0, "s"), (5400.0, 60.0, "min"), (172_800.0, 3600.0, "h"), (math.inf, 86400.0, "d"))
 """Up to how many seconds, in which unit, and its sign."""
 _RATES = ((10.0, 1.0, "s"), (600.0, 60.0, "min"), (172_800.0, 3600.0, "h"), (math.inf, 86400.0, "d"))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 RATED_SPEED_RPM = 1450.0
-_RATED_FLOW_M3H = 12.0
+_RATED_FLOW_LMIN = 90.0
 _DEMAND = 0.6
 """The heat demand, 0..1, around which the plant strays."""
 _ROOM_DEGC = 22.0
@@ -92,7 +92,7 @@ class BoilerHouse:
         self._fault_heat = _Lag(0.0, 4.0)
         self._bearing_noise = _Wander(rng, 0.0, 0.2, 3)
         self._shake_noise = _Wander(rng, 0.0, 0.05, 0.5)
-        self._flow_noise = _Wander(rng, 0.0, 0.06, 1)
+        self._flow_noise = _Wander(rng, 0.0, 0.45, 1)
         self._inlet = _Lag(_inlet_level_degc(_DEMAND), 90.0)
         self._inlet_noise = _Wander(rng, 0.0, 0.05, 2)
         self._room_degc = _Wander(rng, _ROOM_DEGC, 0.4, 900)
@@ -111,14 +111,14 @@ class BoilerHouse:
     def _step_line(self, elapsed_s: float, demand: float, controls: Controls) -> dict[str, float]:
         speed = self._speed.step(controls.speed_setpoint_rpm, elapsed_s)
         noise = self._flow_noise.step(elapsed_s)
-        flow = max(0.0, _RATED_FLOW_M3H * speed / RATED_SPEED_RPM + noise) if controls.valve_open else 0.0
+        flow = max(0.0, _RATED_FLOW_LMIN * speed / RATED_SPEED_RPM + noise) if controls.valve_open else 0.0
         inlet = self._inlet.step(_inlet_level_degc(demand), elapsed_s) + self._inlet_noise.step(elapsed_s)
         return {"flow": flow, "inlet_temp": inlet}
 
-    def _step_pump(self, elapsed_s: float, flow_m3h: float, room_degc: float) -> dict[str, float]:
+    def _step_pump(self, elapsed_s: float, flow_lmin: float, room_degc: float) -> dict[str, float]:
         speed = max(0.0, self._speed.value + self._speed_noise.step(elapsed_s))
         share = self._speed.value / RATED_SPEED_RPM
-        load = share * share * (0.35 + 0.65 * flow_m3h / _RATED_FLOW_M3H)
+        load = share * share * (0.35 + 0.65 * flow_lmin / _RATED_FLOW_LMIN)
         # friction makes the fault's heat: a pump that is slowed down relieves its bearing
         warmth = self._drift.warmth_degc(self._now_s) if self._drift else 0.0
         extra = self._fault_heat.step(warmth * share * share, elapsed_s)
@@ -163,15 +163,20 @@ def _phase_points(phase: str, volts: float, amps: float, cos: float, energy_kwh:
         f"apparent_power_{phase}": apparent,
         f"reactive_power_{phase}": apparent * math.sqrt(1 - cos * cos),
         f"power_factor_{phase}": cos,
-        f"import_energy_{phase}": energy_kwh,
-        f"export_energy_{phase}": 0.0,
+        f"energy_import_{phase}": energy_kwh,
+        f"energy_export_{phase}": 0.0,
     }
 
 
 def _totals(phases: Mapping[str, float]) -> dict[str, float]:
-    found = {
-        f"{name}_total": sum(phases[f"{name}_{phase}"] for phase in _PHASES)
-        for name in ("power", "apparent_power", "reactive_power", "import_energy", "export_energy")
+    def over_phases(name: str) -> float:
+        return sum(phases[f"{name}_{phase}"] for phase in _PHASES)
+
+    powers = {f"{name}_total": over_phases(name) for name in ("power", "apparent_power", "reactive_power")}
+    energies = {name: over_phases(name) for name in ("energy_import", "energy_export")}
+    return {
+        **powers,
+        **energies,
+        "power_factor_total": powers["power_total"] / powers["apparent_power_total"],
+        "energy_total": sum(energies.values()),
     }
-    found["power_factor_total"] = found["power_total"] / found["apparent_power_total"]
-    return found

@@ -22,7 +22,7 @@ METER_UNIT = 1
 PUMP_UNIT = 2
 ROOM_TOPIC = "plant/boiler-room"
 TICK_S = 0.1
-_PUMP_IDENTITY: dict[str, Value] = {"serial": "CP-2024-0417", "firmware": 0x0203}
+_PUMP_IDENTITY: dict[str, Value] = {"serial": "CP-2026-00042", "firmware": 14}
 
 
 class Addresses(msgspec.Struct, frozen=True):

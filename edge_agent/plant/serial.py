@@ -1,11 +1,11 @@
 """A device that talks on a serial port: one checksummed line a value, on one side of a pseudo-terminal.
 
-    #id,boiler-line,1.2*XX
-    flow,12.031*XX
+    #id,line-sensor,1.4.0*XX
+    flow,90.031*XX
     inlet_temp,62.84*XX
 
-The first line is written once, at the start and again after each silence. `XX` is the exclusive or of all bytes
-before the `*`, two hex digits. What nobody reads is lost, as on a real line; the terminal itself keeps up to 4 KiB.
+`XX` is the exclusive or of all bytes before the `*`, two hex digits. What nobody reads is lost, as on a real line,
+but for some KiB that the terminal itself keeps.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ import operator
 import os
 import tty
 from collections.abc import Mapping
+
+_IDENTITY = "#id,line-sensor,1.4.0"
 
 
 class SerialPlant:
@@ -32,8 +34,9 @@ class SerialPlant:
         self.path = os.ttyname(self._theirs)
 
     def say(self, values: Mapping[str, float]) -> None:
-        """Write one line for each value."""
-        self.write(b"".join(checksummed(f"{name},{value:.3f}") for name, value in values.items()))
+        """Write who it is, and one line for each value."""
+        lines = [_IDENTITY, *(f"{name},{value:.3f}" for name, value in values.items())]
+        self.write(b"".join(map(checksummed, lines)))
 
     def write(self, line: bytes) -> None:
         """Put bytes on the line as they are; for a device that talks nonsense, too."""

@@ -56,6 +56,7 @@ class Agent:
         self.on_turn: Callable[[Report], None] = lambda _: None
         self._clock = Clock()
         self.runners = [Runner(link, self.inbox, self._clock, random.random) for link in links(site, self._clock)]
+        self._hands = BusHands(site, self.runners)
         with contextlib.ExitStack() as undo:
             self._open_store(undo)
             self._closing = undo.pop_all()
@@ -68,28 +69,45 @@ class Agent:
         max_bytes = settings.upstream.buffer.max_bytes if settings.upstream else BufferSettings().max_bytes
         self.log = Log.open(data.log, max_bytes=max_bytes)
         undo.callback(self.log.close)
-        self.ledger = DiskLedger(self.log, Snapshots.open(data.snapshots, settings.sync.snapshots_kept), self._committed)
+        self.ledger = DiskLedger(
+            self.log, Snapshots.open(data.snapshots, settings.sync.snapshots_kept), self._committed
+        )
         undo.callback(self.ledger.close)
+        self.upstream = self._way_out()
         self._baselines = Baselines(data.baselines)
-        restored = restore(self.site.world_id, self.log, self.ledger.snapshots, self.key.public)
-        self.standing, self._notes = restored
+        self.standing, self._notes = restore(
+            self.site.world_id, self.log.head, self.log.records, self.ledger.snapshots.list(), self.key.public
+        )
         self._world = baseline(self.site, self.standing.world)
         watch = Watch(settings.drift, self._world, self.site)
         self.ground = ground(self.site, self._world, watch, self.key, boot_id())
 
+    def _way_out(self) -> Upstream | None:
+        settings = self.site.settings.upstream
+        if settings is None:
+            return None
+        return Upstream(settings, self.site.world_id, self.ledger, self._asked_snapshot, random.random)
+
+    def _committed(self) -> None:
+        if self.upstream is not None:
+            self.upstream.publisher.wake()
+
+    async def _asked_snapshot(self) -> bytes:
+        """Make a snapshot for a mirror that asked for one; it is not kept."""
+        return (await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, "request")))[1]
+
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until `stop` is set. Raises StoreError when the disk fails: then nothing more is claimed."""
         await self._begin()
-        upstream = self._upstream()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
-                if upstream is not None:
-                    tasks.append(group.create_task(upstream.run(), name="upstream"))
+                if self.upstream is not None:
+                    tasks.append(group.create_task(self.upstream.run(), name="upstream"))
                 tasks.append(group.create_task(self._keep_cursor(), name="cursor"))
                 ready()
                 await self._beat(stop)
-                await self._end(upstream)
+                await self._end()
                 for task in tasks:
                     task.cancel()
         except* StoreError as failed:
@@ -149,19 +167,20 @@ class Agent:
                 snapshot_s = now_s + settings.snapshot_every
             due_s = max(due_s + settings.interval, now_s)
 
-    async def _end(self, upstream: Upstream | None) -> None:
+    async def _end(self) -> None:
         await self.turn((Entry("stop", {"reason": "asked to stop"}),))
         await self._keep_snapshot("stop")
-        if upstream is not None and upstream.connected:
-            await upstream.drained(DRAIN_S)
+        if self.upstream is not None:
+            await self.upstream.finish(DRAIN_S)
 
-    async def _keep_snapshot(self, reason: SnapshotReason) -> bytes:
-        """Keep a snapshot of the newest record, with the baselines beside it, and return its envelope."""
+    async def _keep_snapshot(self, reason: SnapshotReason) -> None:
+        """Keep a snapshot of the newest record, with the baselines beside it, and send it upstream."""
         snapshot, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, reason))
         await self.ledger.keep(snapshot, envelope)
         learned = self.ground.watch.to_state()
         await self.ledger.work(lambda: self._baselines.save(json.dumps(learned)))
-        return envelope
+        if self.upstream is not None:
+            self.upstream.publisher.publish_snapshot(envelope)
 
     async def _keep_cursor(self) -> NoReturn:
         while True:

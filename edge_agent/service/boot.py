@@ -4,7 +4,7 @@ Nothing is taken on trust from a card that was in somebody's pocket: where the r
 snapshot is tried, and without any the world is built again from readings, on the same chain and saying so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from edge_agent.model.errors import TrustError, WireError
@@ -14,8 +14,9 @@ from edge_agent.seal.digest import entity_digests, state_digest
 from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import unseal_stretch
-from edge_agent.store.log import Log
-from edge_agent.store.snapshots import Snapshots
+from edge_agent.store.frames import Stand
+from edge_agent.store.shelf import Item
+from edge_agent.store.snapshots import Stored
 from edge_agent.sync import Standing
 from edge_agent.twin.baseline import empty_world
 from edge_agent.twin.diff import apply
@@ -28,31 +29,45 @@ class Restored(NamedTuple):
     notes: tuple[Entry, ...]
 
 
-def restore(world_id: str, log: Log, snapshots: Snapshots, key: PublicKey) -> Restored:
-    """Return the world as the newest record left it. Raises StoreError when the disk cannot be read."""
+def restore(
+    world_id: str, stand: Stand, records: Callable[[int], Iterable[Item]], snapshots: Iterable[Stored], key: PublicKey
+) -> Restored:
+    """Return the world as the newest record left it.
+
+    `stand` is where the log ends, `records` gives its items from a sequence number on, `snapshots` come newest
+    first. Raises StoreError when the disk cannot be read.
+    """
     faults: list[str] = []
-    for stored in snapshots.list():
+    for stored in snapshots:
         try:
-            snapshot = unseal_snapshot(stored.envelope, key)
-            if snapshot.world.world_id != world_id:
-                raise TrustError(f"snapshot of gateway {snapshot.world.world_id[:80]!r}, wanted {world_id!r}")
-            world, head = replay(snapshot.world, snapshot.head, (envelope for _, envelope in log.records(stored.seq + 1)), key)
-            if (world.version, head) != (log.head.seq, log.head.digest):
-                raise TrustError(f"the log ends at record {log.head.seq}, the replay at {world.version}")
+            world, head = _led_by(stored, world_id, stand, records, key)
         except (WireError, TrustError) as error:
             faults.append(f"snapshot at record {stored.seq}: {error}")
-            continue
-        return Restored(_standing(world, head), tuple(_notes(faults)))
-    if log.head.seq:
+        else:
+            return Restored(_standing(world, head), tuple(_notes(faults)))
+    if stand.seq:
         faults.append("no snapshot leads to the newest record: the world is built again from readings")
-    world = replace_world(empty_world(world_id), version=log.head.seq)
-    return Restored(_standing(world, log.head.digest), tuple(_notes(faults)))
+    world = replace_world(empty_world(world_id), version=stand.seq)
+    return Restored(_standing(world, stand.digest), tuple(_notes(faults)))
 
 
-def replay(world: World, head: bytes, envelopes: Iterable[bytes], key: PublicKey) -> tuple[World, bytes]:
+def _led_by(
+    stored: Stored, world_id: str, stand: Stand, records: Callable[[int], Iterable[Item]], key: PublicKey
+) -> tuple[World, bytes]:
+    """Return where a snapshot and the records after it lead. Raises WireError or TrustError."""
+    snapshot = unseal_snapshot(stored.envelope, key)
+    if snapshot.world.world_id != world_id:
+        raise TrustError(f"it is of gateway {snapshot.world.world_id[:80]!r}, wanted {world_id!r}")
+    world, head = replay(snapshot.world, snapshot.head, records(snapshot.world.version + 1), key)
+    if (world.version, head) != (stand.seq, stand.digest):
+        raise TrustError(f"it leads to record {world.version}, and the log ends at {stand.seq}")
+    return world, head
+
+
+def replay(world: World, head: bytes, items: Iterable[Item], key: PublicKey) -> tuple[World, bytes]:
     """Return the world and the head after some records. Raises WireError or TrustError where it does not hold."""
-    for envelope in envelopes:
-        stretch = unseal_stretch(envelope, key)
+    for item in items:
+        stretch = unseal_stretch(item.envelope, key)
         if stretch.last <= world.version:
             continue
         if stretch.first != world.version + 1 or stretch.prev != head:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class DiskLedger:
-    """See sync.Ledger. `committed` is called on the event loop after each record."""
+    """See sync.Ledger and uplink.publisher.Backlog. `committed` is called on the event loop after each record."""
 
     def __init__(self, log: Log, snapshots: Snapshots, committed: Callable[[], None]) -> None:
         self.log = log
@@ -35,6 +35,24 @@ class DiskLedger:
             self.log.keep_from(self.snapshots.oldest_seq())
 
         await self.work(add)
+
+    @property
+    def head_seq(self) -> int:
+        """The newest record (see uplink.publisher.Backlog)."""
+        return self.log.head.seq
+
+    @property
+    def acked(self) -> int:
+        """The last record that was delivered."""
+        return self.log.head.acked
+
+    def read(self, first_seq: int, max_bytes: int) -> list[tuple[int, bytes]]:
+        """Return (last record covered, envelope) of what is to be sent. Raises StoreError."""
+        return [(item.seq, item.envelope) for item in self.log.read(first_seq, max_bytes)]
+
+    def acknowledge(self, seq: int) -> None:
+        """Remember that everything up to `seq` was delivered."""
+        self.log.acknowledge(seq)
 
     async def work(self, what: Callable[[], T]) -> T:
         """Do something in the disk's thread, after what is already under way there."""

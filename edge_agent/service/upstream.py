@@ -1,9 +1,12 @@
-"""Keeps a session with the upstream broker, and a publisher at work on it, for as long as the agent runs."""
+"""Keeps a session with the upstream broker, and the publisher at work on it, for as long as the agent runs.
+
+It never touches what is buffered: that lives as long as the process, a session does not.
+"""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import NoReturn
 
 from edge_agent.model.errors import LinkError
@@ -16,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Upstream:
-    """The way out. It never touches what is buffered: that lives as long as the process, a session does not."""
+    """The way out."""
 
     def __init__(
         self,
@@ -26,8 +29,44 @@ class Upstream:
         snapshot: Callable[[], Awaitable[bytes]],
         jitter: Callable[[], float],
     ) -> None:
-        self.connected = False
+        self.publisher = Publisher(backlog, world_id, snapshot)
         self._settings = settings
         self._world_id = world_id
-        self._publisher = Publisher(backlog, world_id, snapshot)
-        self._jitter = jitter
+        self._backoff = Backoff(jitter)
+        self._session: Session | None = None
+
+    async def run(self) -> NoReturn:
+        """Connect, publish until the session is lost, wait, and connect again, for ever."""
+        while True:
+            session = Session(
+                self._settings.url, self._settings, f"edge-agent-{self._world_id}", will=will(self._world_id)
+            )
+            try:
+                await session.open()
+                self._connected(session)
+                await self.publisher.run(session)
+            except LinkError as error:
+                self._lost(error)
+            finally:
+                self._session = None
+                await session.close()
+            await asyncio.sleep(self._backoff.failed())
+
+    async def finish(self, patience_s: float) -> None:
+        """Give what is not yet delivered a moment to go out, and say goodbye. What stays waits on disk."""
+        session = self._session
+        if session is None:
+            return
+        with contextlib.suppress(LinkError, TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self.publisher.delivered()
+                await self.publisher.farewell(session)
+
+    def _connected(self, session: Session) -> None:
+        _log.info("%s: connected", session.name)
+        self._backoff.succeeded()
+        self._session = session
+
+    def _lost(self, error: LinkError) -> None:
+        if not self._backoff.failures:
+            _log.warning("upstream %s; records are kept on disk until it is back", error)

@@ -43,7 +43,9 @@ class BusHands:
 
     def __init__(self, site: Site, runners: Sequence[Runner]) -> None:
         self._runners: Mapping[str, Runner] = {poll.source: r for r in runners for poll in r.link.polls}
-        self._points: dict[tuple[str, str], Point] = {(source.name, point.name): point for source in site.sources for point in source.points}
+        self._points: dict[tuple[str, str], Point] = {
+            (source.name, point.name): point for source in site.sources for point in source.points
+        }
 
     async def read(self, source: str, point: str) -> Value:
         """Ask the device anew, by the poll that holds the point."""

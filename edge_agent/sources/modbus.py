@@ -11,7 +11,6 @@ the caller reads it again after each failure. That is kept as long as the link i
 
 import asyncio
 import logging
-import struct
 import sys
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -96,7 +95,7 @@ class _Device:
         self.poll_s = settings.poll
         self.limits = limits
         self.blocks = blocks
-        self.points = {point.name: point for block in blocks for point in block.points}
+        self.points: dict[str, RegisterPoint] = {point.name: point for block in blocks for point in block.points}
         self.free_at = 0.0
         """In the time of the event loop: the end of the silence that the device asks for."""
 
@@ -122,7 +121,7 @@ class ModbusTcp:
         self._waiting = False
         """Whether the last request is, or was when it was given up, without its answer."""
         self._reads: dict[Poll, _Read] = {}
-        self.polls: list[Poll] = [self._poll(device, block) for device in devices for block in device.blocks]
+        self.polls: Sequence[Poll] = [self._poll(device, block) for device in devices for block in device.blocks]
 
     async def open(self) -> None:
         """Connect. Raises LinkError."""
@@ -210,7 +209,8 @@ class ModbusTcp:
         """Send a request, and return the body of the one answer that is its own, and when that came."""
         loop = asyncio.get_running_loop()
         async with self._turn:
-            await asyncio.sleep(max(0.0, device.free_at - loop.time()))
+            if device.free_at > loop.time():
+                await asyncio.sleep(device.free_at - loop.time())
             client = self._usable_client(where)
             self._waiting = True
             try:
@@ -271,12 +271,12 @@ class _Whole(DecodePDU):
 def _body(request: ModbusPDU, answer: ModbusPDU, where: str) -> bytes:
     """Return what stands behind the function code of an answer. Raises when it is not one to the request, or a no."""
     assert isinstance(answer, _Answer)
-    got = f"transaction {answer.transaction_id}, unit {answer.dev_id}, function {answer.function_code}"
-    wanted = f"transaction {request.transaction_id}, unit {request.dev_id}, function {request.function_code}"
+    got = (answer.transaction_id, answer.dev_id, answer.function_code)
+    wanted = (request.transaction_id, request.dev_id, request.function_code)
     if got == wanted:
         return answer.body
-    if got != f"{wanted[: -len(str(request.function_code))]}{request.function_code | 0x80}" or len(answer.body) != 1:
-        raise WireError(f"{where}: got an answer of {got}, wanted {wanted}", "mismatch")
+    if got != (*wanted[:2], request.function_code | 0x80) or len(answer.body) != 1:
+        raise WireError(f"{where}: got transaction, unit and function {got}, wanted {wanted}", "mismatch")
     code = answer.body[0]
     if code == _NO_ANSWER:
         raise LinkError(f"{where}: the gateway got no answer from the device (exception {code})", "timeout")

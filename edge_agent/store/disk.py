@@ -24,6 +24,8 @@ _HINTS = {
     errno.EIO: "the medium may be failing: look at the kernel log",
 }
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_ROTTEN = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+_BLOCK_BYTES = 4096
 
 
 class Space(NamedTuple):
@@ -76,9 +78,13 @@ class Disk:
             view = view[done:]
             offset += done
 
+    def status(self, file: int) -> os.stat_result:
+        """Return mode, owner and size of an open file."""
+        return os.fstat(file)
+
     def size(self, file: int) -> int:
         """Return the size of an open file."""
-        return os.fstat(file).st_size
+        return self.status(file).st_size
 
     def truncate(self, file: int, size: int) -> None:
         """Cut an open file."""
@@ -160,6 +166,21 @@ def opened(disk: Disk, path: Path) -> Iterator[int]:
         yield file
     finally:
         disk.close(file)
+
+
+def read_salvaging(disk: Disk, file: int, size: int, offset: int = 0) -> bytes:
+    """Return what `Disk.read` does, with zeros for the blocks that the medium cannot read any more."""
+    try:
+        return disk.read(file, size, offset)
+    except OSError as error:
+        if error.errno not in _ROTTEN:
+            raise
+    if size <= _BLOCK_BYTES:
+        return bytes(size)
+    parts = (
+        read_salvaging(disk, file, min(_BLOCK_BYTES, size - at), offset + at) for at in range(0, size, _BLOCK_BYTES)
+    )
+    return b"".join(parts)
 
 
 def read_whole(disk: Disk, path: Path) -> bytes:

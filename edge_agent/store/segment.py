@@ -19,8 +19,6 @@ SEGMENT_BYTES = 256 * 1024
 """Some 140 turns of 1.8 KB: a loss of one is bearable, and filling one with zeros takes under 50 ms on a card."""
 HEAD_BYTES = 160
 """At least as much as a head's frame takes."""
-SPARE = "spare.seg"
-ASIDE = "squash.new"
 _NAME = re.compile(r"(\d{8,})\.seg")
 
 

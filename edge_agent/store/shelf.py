@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_agent.store.disk import Disk, opened, read_whole, telling
+from edge_agent.store.disk import Disk, opened, read_salvaging, telling
 from edge_agent.store.frames import RECORD, Stand, frame_at
 from edge_agent.store.segment import (
     HEAD_BYTES,
@@ -147,12 +147,18 @@ class Shelf:
             newest.last = place.span.last
             self.stand = self.stand._replace(seq=place.span.last, digest=place.span.digest)
 
+    def reach(self, seq: int, digest: bytes) -> None:
+        """Go on behind a record that is known from elsewhere; what the log lacks up to it is a hole."""
+        if seq > self.stand.seq:
+            self.miss(Hole(0, 0, self.stand.seq + 1, seq, "missing"))
+            self.stand = self.stand._replace(seq=seq, digest=digest)
+
     def swap(self, old: Sequence[Segment], new: Segment, rename: Callable[[], None]) -> None:
         """Put one segment in the place of several neighbours; `rename` gives its file the name of the last of them."""
         with self._lock:
             rename()
-            start = self._segments.index(old[0])
-            self._segments[start : start + len(old)] = [new]
+            self._segments[self._segments.index(old[-1])] = new
+            self._segments = [each for each in self._segments if each not in old]
             for each in old:
                 self._places.pop(each, None)
 
@@ -196,16 +202,17 @@ class Shelf:
         path = self._folder / name_of(number)
         with opened(self._disk, path) as file:
             size = self._disk.size(file)
-            head = head_of(self._disk.read(file, HEAD_BYTES, 0))
+            head = head_of(read_salvaging(self._disk, file, HEAD_BYTES))
             if head is not None:
                 return path, size, head.seq
-            places = scan(self._disk.read(file, size, 0)).places
+            places = scan(read_salvaging(self._disk, file, size)).places
         return path, size, places[0].span.first - 1 if places else None
 
     def _furthest(self, paths: list[Path]) -> Stand:
         """Return the furthest that the newest segment speaks of which says anything at all."""
         for path in reversed(paths):
-            found = scan(read_whole(self._disk, path))
+            with opened(self._disk, path) as file:
+                found = scan(read_salvaging(self._disk, file, self._disk.size(file)))
             if found.head is not None or found.places:
                 return found.stand
         return Stand()
@@ -236,7 +243,7 @@ class Shelf:
         if not chosen:
             return [], max(segment.last, first_seq) + 1
         base = chosen[0].offset
-        data = self._disk.read(file, chosen[-1].end - base, base)
+        data = read_salvaging(self._disk, file, chosen[-1].end - base, base)
         items: list[Item] = []
         for span, offset, _ in chosen:
             found = frame_at(data, offset - base)
@@ -248,7 +255,7 @@ class Shelf:
 
     def _look(self, segment: Segment, file: int) -> list[Place]:
         """Scan a segment, and note its holes and its places."""
-        found: Scan = scan(self._disk.read(file, self._disk.size(file), 0))
+        found: Scan = scan(read_salvaging(self._disk, file, self._disk.size(file)))
         places, holes = answers_for(found, segment)
         with self._lock:
             segment.inspected = True

@@ -4,6 +4,7 @@ A path is a subset of JSONPath: `$`, `$.ENERGY.Power`, `$.list[0]`, `$['odd key'
 plain text (such as `Online`) for the path `$`; text that begins like a document must be one.
 """
 
+import enum
 import json
 import math
 import re
@@ -33,11 +34,13 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 """What fits 64 bits, signed or not: the whole numbers of the canonical form."""
 
 
-class _Missing:
-    """Stands for what a message does not hold; `None` is JSON's null."""
+class Missing(enum.Enum):
+    """What a message does not hold; `None` is JSON's null."""
+
+    MISSING = enum.auto()
 
 
-MISSING: Final = _Missing()
+MISSING: Final = Missing.MISSING
 
 
 def compile_path(text: str) -> Path:
@@ -56,7 +59,7 @@ def compile_path(text: str) -> Path:
     return tuple(steps)
 
 
-def find(path: Path, message: Json) -> Json | _Missing:
+def find(path: Path, message: Json) -> Json | Missing:
     """Return what stands at the path, or MISSING."""
     found: Any = message
     for step in path:

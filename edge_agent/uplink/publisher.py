@@ -18,7 +18,7 @@ from edge_agent.mqtt import Message, Session
 from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked
 
 MESSAGE_BYTES = 256 * 1024
-"""Of records in one message (reference/formats.md §6)."""
+"""Of records in one message, unless the broker allows less or one record is larger (reference/formats.md §6)."""
 _WINDOW = 8
 """Messages in flight: a link of 300 ms still carries 7 MB/s, and at most 2 MiB wait in memory."""
 _COMMANDS_AT_ONCE = 5
@@ -62,6 +62,7 @@ class Publisher:
         self._make_snapshot = snapshot
         self._snapshot: bytes | None = None
         self._sent = 0
+        self._message_bytes = MESSAGE_BYTES
         self._news = asyncio.Event()
         self._delivered = asyncio.Event()
         self._resend: asyncio.Task[None] | None = None
@@ -73,19 +74,15 @@ class Publisher:
         the wait before the next attempt is the caller's back-off.
         """
         self._resend = None
+        self._message_bytes = min(MESSAGE_BYTES, session.max_payload)
+        await session.subscribe([topic(self._world_id, "command")])
+        await session.publish(*self._status(online=True), retain=True)
         try:
-            await session.subscribe([topic(self._world_id, "command")])
-            await session.publish(*self._status(online=True), retain=True)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._publish_log(session, group), name="uplink-records")
                 group.create_task(self._answer_commands(session, group), name="uplink-commands")
-        except LinkError as error:
-            self._count_refusal(error)
-            raise
         except BaseExceptionGroup as failed:
-            error = _first(failed)
-            self._count_refusal(error)
-            raise error from failed
+            raise self._counted(_first(failed)) from failed
 
     def wake(self) -> None:
         """Say that the log has grown."""
@@ -147,7 +144,7 @@ class Publisher:
 
     def _batch(self, first: int) -> tuple[bytes, int] | None:
         """Return (records back to back, the last one's number) from `first` on, or None when there are none."""
-        found = self._backlog.read(first, MESSAGE_BYTES)
+        found = self._backlog.read(first, self._message_bytes)
         if not found:
             return None
         self.counts["messages"] += 1
@@ -201,9 +198,9 @@ class Publisher:
     def _status(self, *, online: bool) -> tuple[str, bytes]:
         return _status(self._world_id, online=online, seq=self._backlog.acked, at_ms=time.time_ns() // 1_000_000)
 
-    def _count_refusal(self, error: BaseException) -> None:
-        if isinstance(error, LinkError) and error.reason == "refused":
-            self.counts["refused"] += 1
+    def _counted(self, error: BaseException) -> BaseException:
+        self.counts["refused"] += isinstance(error, LinkError) and error.reason == "refused"
+        return error
 
 
 def will(world_id: str) -> tuple[str, bytes]:

@@ -16,7 +16,9 @@ from edge_agent.twin.diff import diff
 entries = st.builds(
     Entry,
     st.sampled_from(["turn", "start"]),
-    st.dictionaries(st.text(max_size=5), st.integers(-9, 9) | st.text(max_size=5) | st.none() | st.booleans(), max_size=3),
+    st.dictionaries(
+        st.text(max_size=5), st.integers(-9, 9) | st.text(max_size=5) | st.none() | st.booleans(), max_size=3
+    ),
 )
 
 

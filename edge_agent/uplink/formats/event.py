@@ -44,7 +44,7 @@ _DECIDING_FACT = {"turn": "status", "plan": "verdict", "identity": "swapped", "v
 
 
 def events(record: Record, before: World, after: World) -> Iterator[Json]:
-    """Give the canonical events of a record, ready for JSON, in the order of their ids' last parts.
+    """Give the canonical events of a record, ready for JSON: states by number, findings by id, then audit entries.
 
     `before` and `after` are the worlds that the record stands between: they resolve the numbers in which a
     delta speaks.

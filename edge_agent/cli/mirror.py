@@ -1,0 +1,95 @@
+"""Follow a gateway through its broker, verify signature, chain and state digest of every record, print changes.
+
+It needs the broker and the gateway's public key, and trusts nothing else. At the first lie it names the lie and
+ends with exit code 1; SIGINT or SIGTERM end it with 0.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from edge_agent.model.checked import plain
+from edge_agent.model.errors import TrustError, WireError
+from edge_agent.model.reading import iso_utc
+from edge_agent.model.site import BrokerAccess
+from edge_agent.store.keys import load_public
+from edge_agent.uplink.follower import AuditTold, Change, DetailMissed, FindingChange, ValueChange
+from edge_agent.uplink.mirror import Mirror
+
+EXAMPLE = "edge-agent mirror --url mqtts://broker.example --world boiler-house --key agent.pub"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `mirror` takes."""
+    parser.add_argument("--url", required=True, help="the broker: mqtt://host[:1883] or mqtts://host[:8883]")
+    parser.add_argument("--world", required=True, help="the gateway's world id")
+    parser.add_argument("--key", required=True, type=Path, help="the gateway's agent.pub")
+    parser.add_argument("--protocol", choices=["5", "3.1.1"], default="5", help="of MQTT (default 5)")
+    parser.add_argument("--ca-file", help="certificates to trust instead of the system's")
+    parser.add_argument("--cert-file", help="our certificate, with --key-file")
+    parser.add_argument("--key-file", help="our certificate's private key")
+    parser.add_argument("--username", help="at the broker")
+    parser.add_argument("--password-file", help="a file that holds the password")
+    parser.add_argument("--json", action="store_true", help="one JSON object a record")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Follow until a lie or a signal."""
+    names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file")
+    access = BrokerAccess(**{name: getattr(args, name) for name in names})
+    mirror = Mirror(args.url, args.world, load_public(args.key), access)
+    try:
+        asyncio.run(_until_signal(_follow(mirror, as_json=args.json)))
+    except (TrustError, WireError) as lie:
+        print(json.dumps({"lie": str(lie)}) if args.json else f"LIE {lie}")
+        return 1
+    return 0
+
+
+async def _until_signal(work: Any) -> None:
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _follow(mirror: Mirror, *, as_json: bool) -> None:
+    together: list[Change] = []
+    async with mirror:
+        async for change in mirror:
+            if not as_json:
+                print(in_words(change), flush=True)
+                continue
+            together.append(change)
+            # All changes of a record are verified at once, so when none waits the record is complete.
+            if not mirror.waiting or mirror.waiting[0].seq != change.seq:
+                print(json.dumps(as_object(together), ensure_ascii=False, allow_nan=False), flush=True)
+                together = []
+
+
+def in_words(change: Change) -> str:
+    """Return a change as a line for people."""
+    match change:
+        case ValueChange():
+            value = "-" if change.value is None else change.value
+            told = f"{change.path} = {value} {change.unit or ''} {change.quality} {iso_utc(change.at_ms)}"
+        case FindingChange():
+            told = f"{change.id} ended" if change.now is None else f"{change.now.severity}: {change.now.sentence}"
+        case AuditTold():
+            told = f"{change.entry.kind} {json.dumps(change.entry.facts, ensure_ascii=False)}"
+        case DetailMissed():
+            told = f"records {change.first} to {change.last} came as one ({change.why}): the detail between is missing"
+        case _:
+            told = f"{type(change).__name__} {change.now}"
+    return f"{change.seq:6} {told}"
+
+
+def as_object(changes: list[Change]) -> dict[str, Any]:
+    """Return the changes of one record as one object: {"seq", "changes": [{"change": kind, ...}]}."""
+    told = [{"change": type(change).__name__, **plain(change)} for change in changes]
+    return {"seq": changes[-1].seq, "verified": True, "changes": told}

@@ -1,0 +1,137 @@
+"""Is a log whole, in order and its gateway's own? With the public key alone; nothing is changed.
+
+The first place where something does not hold is named: what is behind it rests on it. Checked are the bytes of
+every frame, every signature, the chain, the digest of the world after each record (from the oldest snapshot on),
+and every snapshot against the record it stands at.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_agent.model.errors import TrustError, WireError
+from edge_agent.model.record import ZERO_DIGEST, Snapshot
+from edge_agent.model.world import World
+from edge_agent.seal.digest import Digests, entity_digests, root_digest
+from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.records import unseal_snapshot
+from edge_agent.seal.squash import Stretch, unseal_stretch
+from edge_agent.store.segment import Hole, name_of
+from edge_agent.store.shelf import Item, Shelf
+from edge_agent.store.snapshots import Stored
+from edge_agent.twin.diff import apply
+
+_Known = tuple[World, Digests]
+
+
+@dataclass
+class Verdict:
+    """What was checked, and the first fault, or None."""
+
+    first: int
+    last: int
+    """The sequence numbers that hold; last < first when there are none."""
+    head: bytes = ZERO_DIGEST
+    """Digest of record `last`."""
+    squashed: int = 0
+    """How many of the records stand only as part of a squashed range."""
+    worlds: int = 0
+    """After how many records or ranges the world was computed and its digest compared."""
+    snapshots: int = 0
+    fault: str | None = None
+
+
+def verify(shelf: Shelf, stored: Sequence[Stored], key: PublicKey) -> Verdict:
+    """Return the verdict on a log and its snapshots. Raises StoreError when they cannot be read."""
+    while shelf.inspect():
+        pass
+    first = shelf.oldest
+    verdict = Verdict(first, first - 1)
+    try:
+        snapshots = {s.world.version: s for s in _snapshots(stored, key)}
+        verdict.snapshots = len(snapshots)
+        _walk(shelf, snapshots, key, verdict)
+    except (WireError, TrustError) as error:
+        verdict.fault = str(error)
+    return verdict
+
+
+def _snapshots(stored: Sequence[Stored], key: PublicKey) -> Iterator[Snapshot]:
+    for each in stored:
+        try:
+            yield unseal_snapshot(each.envelope, key)
+        except (WireError, TrustError) as error:
+            raise TrustError(f"snapshots.json: the snapshot at record {each.seq}: {error}") from error
+
+
+def _walk(shelf: Shelf, snapshots: dict[int, Snapshot], key: PublicKey, verdict: Verdict) -> None:
+    holes = {hole.first: hole for hole in shelf.holes}
+    oldest = min(snapshots, default=None)
+    known = _known(snapshots[oldest]) if oldest is not None and oldest < verdict.first else None
+    for item in shelf.records(verdict.first):
+        stretch = _opened(shelf, item, key)
+        _check_follows(shelf, item, stretch, verdict, holes)
+        if known is not None and stretch.first <= known[0].version + 1 <= stretch.last:
+            known = _next_world(shelf, item, stretch, known)
+            verdict.worlds += 1
+        verdict.last, verdict.head = stretch.last, stretch.digests[-1]
+        if stretch.last > stretch.first:
+            verdict.squashed += stretch.last - stretch.first + 1
+        for seq in [each for each in snapshots if stretch.first <= each <= stretch.last]:
+            known = _met(snapshots[seq], stretch, known)
+    if verdict.last < shelf.stand.seq:
+        _missing(verdict, holes, shelf.stand.seq)
+    late = [seq for seq in snapshots if seq > verdict.last]
+    if late:
+        raise TrustError(f"the log ends at record {verdict.last}, and a snapshot stands at record {max(late)}")
+
+
+def _known(snapshot: Snapshot) -> _Known:
+    return snapshot.world, entity_digests(snapshot.world)
+
+
+def _opened(shelf: Shelf, item: Item, key: PublicKey) -> Stretch:
+    try:
+        return unseal_stretch(item.envelope, key)
+    except (WireError, TrustError) as error:
+        raise TrustError(f"{_place(shelf, item)}: {error}") from error
+
+
+def _check_follows(shelf: Shelf, item: Item, stretch: Stretch, verdict: Verdict, holes: Mapping[int, Hole]) -> None:
+    if stretch.first != verdict.last + 1:
+        _missing(verdict, holes, stretch.first - 1)
+    if verdict.head == ZERO_DIGEST and verdict.last > 0:
+        return  # the oldest record kept: what it follows is no longer here
+    if stretch.prev != verdict.head:
+        raise TrustError(f"{_place(shelf, item)}: it does not name the digest of record {verdict.last} before it")
+
+
+def _missing(verdict: Verdict, holes: Mapping[int, Hole], last: int) -> None:
+    hole = holes.get(verdict.last + 1)
+    where = f"{name_of(hole.segment)} at byte {hole.offset} ({hole.reason})" if hole is not None else "the log"
+    raise TrustError(f"{where}: records {verdict.last + 1} to {last} are missing")
+
+
+def _next_world(shelf: Shelf, item: Item, stretch: Stretch, known: _Known) -> _Known:
+    after = apply(known[0], stretch.delta, stretch.last, stretch.at_ms)
+    digests = entity_digests(after, known)
+    if root_digest(after.world_id, digests) != stretch.state:
+        raise TrustError(f"{_place(shelf, item)}: the world after it has not the digest it names")
+    return after, digests
+
+
+def _met(snapshot: Snapshot, stretch: Stretch, known: _Known | None) -> _Known | None:
+    """Check a snapshot against the record it stands at; return the world to go on with."""
+    seq = snapshot.world.version
+    if stretch.digests[seq - stretch.first] != snapshot.head:
+        raise TrustError(f"snapshots.json: the snapshot at record {seq} names another record {seq}")
+    if seq != stretch.last:
+        return known
+    if snapshot.state != stretch.state:
+        raise TrustError(f"snapshots.json: the snapshot at record {seq} has another world than the record")
+    return _known(snapshot)
+
+
+def _place(shelf: Shelf, item: Item) -> str:
+    segment = next(each for each in shelf.segments if each.after < item.seq <= each.last)
+    offset = next(place.offset for place in shelf.places(segment) if place.span.last == item.seq)
+    return f"{segment.path.name} at byte {offset}: record {item.seq}"

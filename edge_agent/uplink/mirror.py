@@ -1,0 +1,235 @@
+"""A gateway's twin somewhere else, for programs that consume it: verified, healed, and told as changes.
+
+    key = PublicKey.from_text(Path("agent.pub").read_bytes())
+    async with Mirror("mqtts://broker.example", "boiler-house", key) as mirror:
+        async for change in mirror:
+            print(change, mirror.world.version)
+
+It lives in another program than the agent and is a small service of its own: it connects, connects again when the
+link is lost, and asks the gateway for what it missed. All trust is in the follower (follower.py); what is here
+decides only when to ask.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import secrets
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Self
+
+from edge_agent.model.errors import LinkError, TrustError, WireError
+from edge_agent.model.layout import topic
+from edge_agent.model.site import BrokerAccess
+from edge_agent.model.world import World
+from edge_agent.mqtt import Message, Session, endpoint
+from edge_agent.seal.canonical import split
+from edge_agent.seal.keys import PublicKey
+from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
+from edge_agent.uplink.follower import Change, Follower, Gap
+
+_log = logging.getLogger(__name__)
+
+_MAX_PACKET = 16 * 1024 * 1024
+"""A snapshot of 10 000 variables takes under 2 MiB."""
+_MAX_STATUS_BYTES = 1024
+_EARLY = 256
+"""Records kept that came before the ones they build on: those sealed while a snapshot was on its way."""
+_GRACE_S = 1.0
+"""What was published before we asked for it gets this long to arrive."""
+_FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 5.0, 60.0
+_ASKS_FOR_RECORDS = 2
+"""After so many without any progress a snapshot will do."""
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 30.0
+
+
+class Mirror:
+    """The twin of the gateway `world_id`, whose public key is `key`, as its broker at `url` brings it.
+
+    Iterating yields each change in the order of the chain, and raises TrustError or WireError for each lie: the
+    twin stays as it was verified, and iterating may go on. `world` is never ahead of the record whose changes are
+    being told. `counts` tells `records`, `snapshots`, `duplicates`, `gaps`, `asked`, `lies`, `sessions`, `dropped`.
+    """
+
+    def __init__(self, url: str, world_id: str, key: PublicKey, access: BrokerAccess | None = None) -> None:
+        endpoint(url)  # a url that cannot be right is told now
+        self._url = url
+        self._access = access or BrokerAccess()
+        self._topic = {name: topic(world_id, name) for name in ("record", "snapshot", "status", "command")}
+        self._follower = Follower(world_id, key)
+        self._told: deque[Change | TrustError | WireError] = deque()
+        self._early: deque[bytes] = deque(maxlen=_EARLY)
+        self._snapshot: bytes | None = None
+        """The newest one, as long as the records that lead there may still come."""
+        self._session: Session | None = None
+        self._entered = False
+        self._failures = 0
+        self._known_seq = 1
+        """The gateway is said to have come this far; that it has come anywhere is assumed."""
+        self._asks = 0
+        self._ask_at_s: float | None = None
+
+    @property
+    def world(self) -> World:
+        """The verified twin; version 0 and empty while nothing was verified."""
+        return self._follower.world
+
+    @property
+    def gap(self) -> Gap | None:
+        """What is missing as far as is known; it is being asked for."""
+        return self._follower.gap
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What came and what was asked for."""
+        return self._follower.counts
+
+    async def __aenter__(self) -> Self:
+        self._entered = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._entered = False
+        await self._leave()
+
+    async def __aiter__(self) -> AsyncIterator[Change]:
+        async with contextlib.AsyncExitStack() as stack:
+            if not self._entered:
+                await stack.enter_async_context(self)
+            while True:
+                yield await self.next_change()
+
+    async def next_change(self) -> Change:
+        """Wait for the next change. May be cancelled and called again: no change is lost."""
+        while not self._told:
+            if self._session is None:
+                await self._connect()
+            else:
+                await self._hear(self._session)
+        told = self._told.popleft()
+        if isinstance(told, (TrustError, WireError)):
+            raise told
+        return told
+
+    async def _connect(self) -> None:
+        """Connect and subscribe, or wait for a moment after it failed."""
+        session = Session(self._url, self._access, f"edge-mirror-{secrets.token_hex(4)}", max_packet=_MAX_PACKET)
+        try:
+            await session.open()
+            await session.subscribe([self._topic[name] for name in ("record", "snapshot", "status")])
+        except LinkError as error:
+            _log.log(logging.DEBUG if self._failures else logging.WARNING, "mirror: %s", error)
+            delay_s = min(_FIRST_RETRY_S * 2.0 ** min(self._failures, 30), _LONGEST_RETRY_S)
+            self._failures += 1
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1))  # noqa: S311 - spreads, does not protect
+        else:
+            self._session = session
+            self._failures = 0
+            self.counts["sessions"] += 1
+            self._plan_to_ask(_GRACE_S)
+        finally:
+            if self._session is not session:
+                await session.close()
+
+    async def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            self.counts["dropped"] += session.dropped
+            await session.close()
+
+    async def _hear(self, session: Session) -> None:
+        """Take the next message, or ask for what did not come in time."""
+        try:
+            try:
+                async with asyncio.timeout_at(self._ask_at_s):
+                    message = await session.next_message()
+            except TimeoutError:
+                await self._ask(session)
+            else:
+                self._take(message)
+        except LinkError as error:  # also when the broker lets us listen but not ask: then the session goes on
+            _log.info("mirror: %s", error)
+            if session.lost.is_set():
+                await self._leave()
+
+    def _take(self, message: Message) -> None:
+        before = self._follower.seq
+        if message.topic == self._topic["record"]:
+            self._take_records(message.payload)
+        elif message.topic == self._topic["snapshot"]:
+            self._take_snapshot(message.payload)
+        elif message.topic == self._topic["status"]:
+            self._take_status(message.payload)
+        if self._follower.seq > before:
+            self._take_early()
+            self._asks = 0
+            self._plan_to_ask(_FIRST_PATIENCE_S)
+        elif self._ask_at_s is None:
+            self._plan_to_ask(_GRACE_S if self.gap is None else 0)
+
+    @contextlib.contextmanager
+    def _telling_lies(self) -> Iterator[None]:
+        """Put a lie in its place among the changes."""
+        try:
+            yield
+        except (TrustError, WireError) as lie:
+            self.counts["lies"] += 1
+            self._told.append(lie)
+
+    def _take_records(self, payload: bytes) -> None:
+        with self._telling_lies():
+            for envelope in split(payload):
+                self._take_record(envelope)
+
+    def _take_record(self, envelope: bytes) -> None:
+        with self._telling_lies():
+            found = self._follower.take(envelope)
+            if isinstance(found, Gap):
+                self._early.append(envelope)
+            else:
+                self._told.extend(found)
+
+    def _take_snapshot(self, envelope: bytes) -> None:
+        with self._telling_lies():
+            self._told.extend(self._follower.take_snapshot(envelope, jump=self._asks > _ASKS_FOR_RECORDS))
+            self._snapshot = envelope
+
+    def _take_status(self, payload: bytes) -> None:
+        """Take the hint how far the gateway has come; nobody signed it."""
+        try:
+            status = json.loads(payload) if len(payload) <= _MAX_STATUS_BYTES else None
+        except (ValueError, RecursionError):
+            return
+        seq = status.get("seq") if isinstance(status, dict) else None
+        if type(seq) is int:
+            self._known_seq = max(seq, 1)
+
+    def _take_early(self) -> None:
+        """Take what was kept, now that more is known; what still does not fit is kept on."""
+        kept = list(self._early)
+        self._early.clear()
+        for envelope in kept:
+            self._take_record(envelope)
+
+    def _plan_to_ask(self, patience_s: float) -> None:
+        """Plan to ask when something is missing and does not come within `patience_s`, else not to."""
+        missing = self.gap is not None or self._follower.seq < self._known_seq
+        self._ask_at_s = asyncio.get_running_loop().time() + patience_s if missing else None
+
+    async def _ask(self, session: Session) -> None:
+        """Ask for the records that are missing; when that does not help, for a snapshot."""
+        seq = self._follower.seq
+        if self._asks >= _ASKS_FOR_RECORDS and self._snapshot is not None:
+            with self._telling_lies():
+                self._told.extend(self._follower.take_snapshot(self._snapshot, jump=True))
+            self._snapshot = None
+            self._take_early()
+        records = seq > 0 and self._asks < _ASKS_FOR_RECORDS
+        patience_s = min(_FIRST_PATIENCE_S * 2.0**self._asks, _LONGEST_PATIENCE_S)
+        self._asks = min(self._asks + 1, 30)
+        self._plan_to_ask(patience_s)
+        if self._ask_at_s is not None:
+            self.counts["asked"] += 1
+            await session.publish(self._topic["command"], ask_records(seq + 1) if records else ASK_SNAPSHOT)

@@ -1,0 +1,214 @@
+"""What polling costs: 500 float32 variables on one Modbus TCP device, every second, half of them changing.
+
+    python tests/benchmarks/polling.py --seconds 30
+
+Device, broker and subject are processes of their own. The subjects are (a) the floor, a bare pymodbus loop that
+reads and decodes and does nothing else, and (b) the agent with everything on: twin, statistics, log, signatures,
+upstream. CPU is user and system time from /proc/PID/stat, in ticks of 10 ms; flash is `write_bytes` of
+/proc/PID/io, which the kernel counts on a disk and not on tmpfs (see --dir). Bytes upstream are payloads as a
+subscriber gets them. Figures move by some per cent from run to run; the ratios are what counts.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+VARIABLES = 500
+POLL_S = 1.0
+BLOCK = 125
+WARMUP = 20
+"""Readings before the statistics have an opinion; the fewest that may be configured."""
+AGENT = "import sys; from edge_agent.cli.main import main; sys.exit(main())"
+
+
+class Usage(NamedTuple):
+    """What a process has used so far: CPU seconds, bytes written to a disk, and resident memory."""
+
+    cpu_s: float
+    written: int
+    resident: int
+
+
+class Cost(NamedTuple):
+    """What a subject cost over the window."""
+
+    name: str
+    cpu_us: float
+    resident_mib: float
+    flash: float | None
+    upstream: Counter
+
+
+async def device(port_file):
+    """Serve the variables; each second every other one takes a new value around its own mean."""
+    from edge_agent.model.checked import Name
+    from edge_agent.model.profile import ModbusProfile, Provenance, RegisterPoint
+    from edge_agent.plant.modbus import ModbusPlant
+
+    points = tuple(
+        RegisterPoint(name=Name(f"v{n}"), function=4, address=2 * n, type="float32") for n in range(VARIABLES)
+    )
+    profile = ModbusProfile(
+        name=Name("wide"), title="", entity_type=Name("meter"), provenance=Provenance("", "", True), points=points,
+        examples=(),
+    )  # fmt: skip
+    server = ModbusPlant({1: profile})
+    await server.start()
+    rng = random.Random(1)
+    await server.show(1, {f"v{n}": rng.gauss(230, 1) for n in range(VARIABLES)})
+    port_file.write(f"{server.port}\n")
+    port_file.flush()
+    half = 0
+    while True:
+        await asyncio.sleep(POLL_S)
+        await server.show(1, {f"v{n}": rng.gauss(230, 1) for n in range(half, VARIABLES, 2)})
+        half = 1 - half
+
+
+async def floor(port):
+    """Read and decode every register each second, and nothing else."""
+    from pymodbus.client import AsyncModbusTcpClient
+
+    client = AsyncModbusTcpClient("127.0.0.1", port=port)
+    await client.connect()
+    print("READY", flush=True)
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    while True:
+        registers = []
+        for start in range(0, 2 * VARIABLES, BLOCK):
+            answer = await client.read_input_registers(start, count=BLOCK, device_id=1)
+            registers += answer.registers
+        struct.unpack(f">{VARIABLES}f", struct.pack(f">{len(registers)}H", *registers))
+        due += POLL_S
+        await asyncio.sleep(due - clock())
+
+
+def configuration(folder, device_port, broker_url):
+    """Write an agent.toml for the device, and return its path."""
+    points = "".join(
+        f'[[sources.points]]\nname = "v{n}"\nfunction = 4\naddress = {2 * n}\ntype = "float32"\n'
+        for n in range(VARIABLES)
+    )
+    path = folder / "agent.toml"
+    path.write_text(
+        f'[agent]\nworld_id = "bench"\ndata_dir = "{folder}/data"\n[upstream]\nurl = "{broker_url}"\n'
+        f'[drift]\nwarmup = {WARMUP}\n[[sources]]\nname = "wide"\nkind = "modbus"\n'
+        f'url = "tcp://127.0.0.1:{device_port}"\npoll = "{POLL_S:g}s"\n{points}'
+    )
+    path.chmod(0o600)
+    return path
+
+
+@contextlib.contextmanager
+def child(*command):
+    """Run a program until the block ends; give it with the first line that it printed."""
+    process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True, env=ENV)
+    try:
+        line = process.stdout.readline().strip()
+        if not line:
+            raise SystemExit(f"{command[:3]} ended before it was ready")
+        yield process, line
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+ENV = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def usage(pid):
+    """Read what a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    lines = Path(f"/proc/{pid}/io").read_text() + Path(f"/proc/{pid}/status").read_text()
+    table = dict(line.split(":", 1) for line in lines.splitlines())
+    return Usage(ticks / os.sysconf("SC_CLK_TCK"), int(table["write_bytes"]), int(table["VmRSS"].split()[0]) * 1024)
+
+
+async def measure(name, pid, settle_s, seconds, upstream):
+    """Let a subject settle, then watch it for the window."""
+    await asyncio.sleep(settle_s)
+    upstream.clear()
+    before = usage(pid)
+    await asyncio.sleep(seconds)
+    after = usage(pid)
+    readings = VARIABLES / POLL_S * seconds
+    return Cost(
+        name, (after.cpu_s - before.cpu_s) * 1e6 / readings, after.resident / 2**20,
+        (after.written - before.written) / readings, Counter({key: n / readings for key, n in upstream.items()}),
+    )  # fmt: skip
+
+
+async def count_upstream(url, upstream):
+    """Add up the payload bytes by channel, until cancelled."""
+    from edge_agent.model.site import BrokerAccess
+    from edge_agent.mqtt import Session
+
+    session = Session(url, BrokerAccess(), "benchmark", max_packet=64 * 2**20)
+    await session.open()
+    await session.subscribe(["edge/v1/bench/#"])
+    while True:
+        message = await session.next_message()
+        upstream[message.topic.rpartition("/")[2]] += len(message.payload)
+
+
+async def compare(folder, seconds):
+    """Measure both subjects, one after the other."""
+    from peers import Broker
+
+    upstream = Counter()
+    with Broker(folder) as broker, child(__file__, "--as", "device") as (_, port):
+        with child(__file__, "--as", "floor", "--port", port) as (process, _):
+            bare = await measure("bare pymodbus loop", process.pid, 3, seconds, Counter())
+        listening = asyncio.create_task(count_upstream(broker.url, upstream))
+        with child("-c", AGENT, "run", configuration(folder, port, broker.url)) as (process, _):
+            agent = await measure("edge-agent run", process.pid, (WARMUP + 5) * POLL_S, seconds, upstream)
+        listening.cancel()
+    return bare, agent
+
+
+def report(bare, agent, seconds):
+    """Print the table."""
+    print(f"{VARIABLES} variables every {POLL_S:g} s, half of them changing, over {seconds:g} s; a reading:\n")
+    print(f"{'':22}{'CPU µs':>10}{'RSS MiB':>10}{'upstream B':>12}{'flash B':>10}")
+    for cost in (bare, agent):
+        sent = cost.upstream["record"]
+        print(f"{cost.name:22}{cost.cpu_us:10.1f}{cost.resident_mib:10.1f}{sent:12.1f}{cost.flash:10.1f}")
+    print(f"{'ratio':22}{agent.cpu_us / max(bare.cpu_us, 1e-9):10.1f}{agent.resident_mib / bare.resident_mib:10.1f}")
+    other = ", ".join(f"{key} {n:.1f} B" for key, n in agent.upstream.items() if key != "record") or "nothing"
+    print(f"\na changed value: {2 * agent.upstream['record']:.1f} B upstream; besides records: {other}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30, help="length of each window")
+    parser.add_argument("--dir", default="/var/tmp", help="where the agent's data folder is made; a real disk")
+    parser.add_argument("--as", dest="role", choices=("device", "floor"), help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        if args.role == "device":
+            asyncio.run(device(sys.stdout))
+        elif args.role == "floor":
+            asyncio.run(floor(args.port))
+        else:
+            with tempfile.TemporaryDirectory(dir=args.dir) as folder:
+                report(*asyncio.run(compare(Path(folder), args.seconds)), args.seconds)
+
+
+if __name__ == "__main__":
+    main()

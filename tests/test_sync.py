@@ -1,0 +1,281 @@
+"""The loop: the order of its steps, its report, and the gates that nothing may pass."""
+
+import ast
+import asyncio
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+from sites import METER, site
+from worlds import KEY
+
+import edge_agent.sync as loop
+from edge_agent.judge.monitor import Watch
+from edge_agent.model.action import Plan, Step
+from edge_agent.model.checked import plain
+from edge_agent.model.errors import LinkError, StoreError, TrustError
+from edge_agent.model.reading import Anchor, Instant, Reading
+from edge_agent.model.record import ZERO_DIGEST, Entry
+from edge_agent.seal.digest import entity_digests, state_digest
+from edge_agent.seal.records import unseal_record, unseal_snapshot
+from edge_agent.twin.baseline import baseline, empty_world
+from edge_agent.twin.diff import apply, diff
+
+STEPS = [
+    "receive", "transform", "integrate", "resolve_identity", "world_state", "diff", "transition", "detect_anomaly",
+    "estimate_risk", "forecast_risk", "plan", "constrain", "checkpoint", "act", "verify", "audit", "rollback", "summarize",
+]  # fmt: skip
+REPORT = {
+    "workflow_id": None, "world_id": None, "sync_timestamp": None, "status": None,
+    "twin_snapshot": {"version", "state", "hash", "evidence_anchors"},
+    "drift_report": {"anomalies_detected", "severity", "triggers", "evidence_anchors"},
+    "risk_assessment": {"current_risk", "forecasted_risk", "risk_factors", "evidence_anchors"},
+    "actions": {"executed", "plan_summary", "changes", "safety_gates_passed", "evidence_anchors"},
+    "verification": {"result", "criteria_met", "evidence_anchors"},
+    "audit": {"log_path", "provenance_chain", "evidence_anchors"},
+    "rollback": {"available", "executed", "restore_point", "command"},
+    "next_sync": {"recommended_interval", "triggers"},
+    "confidence": None, "evidence_anchors": None, "assumptions": None,
+}  # fmt: skip
+
+
+class FakeLedger:
+    """Keeps what a disk would keep, and fails when it is told to."""
+
+    def __init__(self):
+        self.sealed = []
+        self.snapshots = []
+        self.journal = []
+        self.broken = False
+
+    async def commit(self, sealed):
+        if self.broken:
+            raise StoreError("the disk is full")
+        self.sealed.append(sealed)
+        self.journal += [f"record {entry.kind}" for entry in unseal_record(sealed.envelope, KEY.public)[0].audit]
+
+    async def keep(self, snapshot, envelope):
+        self.snapshots.append(unseal_snapshot(envelope, KEY.public))
+        self.journal.append(f"snapshot {snapshot.reason}")
+
+
+class FakePlant:
+    """Points that can be read and written, and the ways in which a device lies."""
+
+    def __init__(self, journal, **points):
+        self.points = points
+        self.journal = journal
+        self.lie = None
+
+    async def read(self, source, point):
+        if self.lie == "silent":
+            raise LinkError("no answer", "timeout")
+        return self.points[point]
+
+    async def write(self, source, point, value):
+        self.journal.append(f"write {point}={value}")
+        if self.lie == "dies":
+            self.lie = "silent"
+            raise LinkError("no answer", "timeout")
+        if self.lie == "next door":
+            self.points["volts"] = value
+        elif self.lie != "does nothing":
+            self.points[point] = value
+
+
+class Bench:
+    """A loop on a bench: a real world, real seals, a fake disk and a fake plant."""
+
+    def __init__(self, tmp_path, text=METER):
+        self.site = site(tmp_path, text)
+        start = empty_world("w")
+        world = baseline(self.site, start)
+        self.ground = loop.ground(self.site, world, watch_of(self.site, world), KEY, b"b" * 16)
+        self.ledger = FakeLedger()
+        self.plant = FakePlant(self.ledger.journal, volts=230.0, relay=False, serial_number=7)
+        standing = loop.Standing(start, entity_digests(start), ZERO_DIGEST, {}, frozenset())
+        self.now = Instant(1_700_000_000_000, 1_000_000_000, True)
+        self.standing = asyncio.run(
+            loop.commit(standing, world, diff(start, world), (Entry("start", {}),), self.ground, self.ledger, self.now)
+        )
+
+    def turn(self, *readings, notes=()):
+        self.now = Instant(self.now.at_ms + 1000, self.now.mono_ns + 1_000_000_000, True)
+        self.standing, report = asyncio.run(
+            loop.sync(self.standing, readings, self.ground, self.ledger, self.plant, self.now, notes)
+        )
+        return report
+
+    def reading(self, point, value, quality="good"):
+        return Reading(
+            Anchor("meter", "fc4", Instant(self.now.at_ms + 500, self.now.mono_ns + 500, True)), point, value, quality
+        )
+
+    def carry_out(self, *steps):
+        plan = Plan("p1", "switch the relay", tuple(steps), ())
+        self.standing, outcome = asyncio.run(
+            loop.carry_out(self.standing, plan, self.ground, self.ledger, self.plant, self.now)
+        )
+        return outcome
+
+
+def watch_of(found, world):
+    return Watch(found, world)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+ON = Step("meter", "relay", True, False)
+
+
+def test_the_steps_are_called_in_the_order_of_the_specification():
+    called = []
+    for function in (loop.sync, loop.assess, loop.carry_out):
+        tree = ast.parse(inspect.getsource(function))
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        calls.sort(key=lambda n: (n.end_lineno, n.end_col_offset))
+        called.append([c.func.id for c in calls if c.func.id in {*STEPS, "assess", "carry_out", "commit"}])
+    turn, assess, act = called
+    assert turn == ["receive", "assess", "commit", "carry_out", "summarize"]
+    first_time = list(dict.fromkeys([turn[0], *assess, *act, turn[-1]]))
+    assert first_time == STEPS
+
+
+def test_assess_touches_nothing_but_its_arguments():
+    tree = ast.parse(inspect.getsource(loop.assess))
+    assert not [n for n in ast.walk(tree) if isinstance(n, (ast.Await, ast.AsyncFunctionDef))]
+
+
+def test_the_report_has_exactly_the_fields_of_the_specification(bench):
+    report = plain(bench.turn(bench.reading("volts", 230.0)))
+    assert {k: set(v) if isinstance(v, dict) else None for k, v in report.items()} == REPORT
+    json.dumps(report, allow_nan=False)
+    assert report["status"] == "synced"
+    assert report["verification"]["result"] == "SKIPPED"
+    assert report["confidence"] == 1.0
+
+
+def test_a_turn_that_changed_something_is_one_record_that_leads_to_the_world(bench):
+    before = bench.standing.world
+    bench.turn(bench.reading("volts", 230.0), bench.reading("relay", False))
+    record, sealed = unseal_record(bench.ledger.sealed[-1].envelope, KEY.public)
+    assert len(bench.ledger.sealed) == 2
+    assert record.prev == bench.ledger.sealed[0].digest
+    after = apply(before, record.delta, record.seq, record.at_ms)
+    assert state_digest(after) == record.state == state_digest(bench.standing.world)
+    assert bench.standing.head == sealed.digest
+
+
+def test_a_turn_that_changed_nothing_leaves_no_record(bench):
+    bench.turn(bench.reading("volts", 230.0))
+    count = len(bench.ledger.sealed)
+    bench.turn(bench.reading("volts", 230.0))
+    bench.turn()
+    assert len(bench.ledger.sealed) == count
+
+
+def test_readings_of_links_that_finished_late_are_put_in_order(bench):
+    old = bench.reading("volts", 1.0)
+    bench.now = Instant(bench.now.at_ms + 5, bench.now.mono_ns + 5, True)
+    bench.turn(bench.reading("volts", 2.0), old)
+    assert bench.standing.world.state_of(1).value == 2.0
+
+
+def test_failed_readings_lower_the_confidence_and_are_said(bench):
+    report = bench.turn(bench.reading("volts", None, "bad:timeout"), bench.reading("relay", None, "bad:timeout"))
+    assert report.confidence == 0.0
+    assert any("2 of 2" in line for line in report.assumptions)
+
+
+def test_a_record_that_cannot_be_kept_changes_nothing(bench):
+    standing = bench.standing
+    bench.ledger.broken = True
+    with pytest.raises(StoreError):
+        bench.turn(bench.reading("volts", 230.0))
+    assert bench.standing is standing
+
+
+def test_notes_of_the_service_stand_in_the_record(bench):
+    bench.turn(notes=(Entry("stop", {"reason": "asked"}),))
+    record, _ = unseal_record(bench.ledger.sealed[-1].envelope, KEY.public)
+    assert [entry.kind for entry in record.audit] == ["turn", "stop"]
+
+
+def test_nothing_is_written_without_a_policy(bench):
+    bench.turn(*[bench.reading("volts", 230.0)] * 50)
+    assert not [line for line in bench.ledger.journal if line.startswith("write")]
+
+
+def test_an_action_is_checkpointed_before_and_audited_after(bench):
+    outcome = bench.carry_out(ON)
+    assert outcome.result == "verified"
+    assert bench.ledger.journal[1:] == ["record checkpoint", "snapshot checkpoint", "write relay=True", "record verify"]
+    assert bench.ledger.snapshots[-1].head == outcome.checkpoint.head
+    assert outcome.checkpoint.before == (False,)
+
+
+def test_without_a_durable_checkpoint_nothing_is_written(bench):
+    bench.ledger.broken = True
+    with pytest.raises(StoreError):
+        bench.carry_out(ON)
+    assert "write relay=True" not in bench.ledger.journal
+
+
+def test_a_point_that_cannot_be_read_is_not_written(bench):
+    bench.plant.lie = "silent"
+    outcome = bench.carry_out(ON)
+    assert (outcome.result, outcome.checkpoint) == ("failed", None)
+    assert not [line for line in bench.ledger.journal if line.startswith("write")]
+
+
+def test_another_value_than_expected_stops_the_action_before_the_write(bench):
+    bench.plant.points["relay"] = True
+    outcome = bench.carry_out(Step("meter", "relay", False, False))
+    assert outcome.result == "rolled_back"
+    assert not [line for line in bench.ledger.journal if line.startswith("write")]
+    assert "expected False" in outcome.reason
+
+
+def test_a_write_that_does_nothing_is_never_a_success(bench):
+    bench.plant.lie = "does nothing"
+    outcome = bench.carry_out(ON)
+    assert outcome.result == "rolled_back"
+    assert "wanted True" in outcome.reason
+
+
+def test_a_device_that_dies_while_it_is_written_ends_unknown_and_audited(bench):
+    bench.plant.lie = "dies"
+    outcome = bench.carry_out(ON)
+    assert outcome.result == "unknown"
+    assert bench.ledger.journal[-2:] == ["record verify", "record rollback"]
+
+
+def test_what_failed_halfway_is_put_back_last_step_first(bench):
+    second = Step("meter", "volts", 0.0, 999.0)
+    outcome = bench.carry_out(ON, second)
+    assert outcome.result == "rolled_back"
+    assert [line for line in bench.ledger.journal if line.startswith("write")] == [
+        "write relay=True",
+        "write relay=False",
+    ]
+    assert bench.plant.points["relay"] is False
+
+
+def test_a_profile_that_forbids_a_write_ends_the_action(bench):
+    async def forbidden(source, point, value):
+        raise TrustError("not writable")
+
+    bench.plant.write = forbidden
+    outcome = bench.carry_out(ON)
+    assert outcome.result == "rolled_back"
+    assert "not writable" in outcome.reason
+
+
+def test_the_loop_reads_no_clock_and_no_disk():
+    source = Path(loop.__file__).read_text()
+    for word in ("import time", "datetime", "open(", "asyncio"):
+        assert word not in source
