@@ -90,7 +90,7 @@ class Standing(NamedTuple):
 def ground(site: Site, world: World, watch: Watch, key: PrivateKey, boot: bytes) -> Ground:
     """Prepare what turns stand on. `world` is in line with the configuration (twin.baseline)."""
     bound = bindings(site, world)
-    weights = {e.id: e.criticality for e in site.settings.entities}
+    weights: dict[str, float] = {e.id: e.criticality for e in site.settings.entities}
     criticality = {v.number: weights.get(local_name(v.entity), 0.5) for v in world.variables.values()}
     return Ground(
         site, bound, deadbands(bound), identity_points(bound), rules(site, world), criticality, watch, key, boot

@@ -121,7 +121,7 @@ class Bench:
 
 
 def watch_of(found, world):
-    return Watch(found, world)
+    return Watch(found.settings.drift, world, found)
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ async def _show_until(
 def _conclude(mirror: Mirror, scene: Scene, code: int, *, as_json: bool) -> int:
     """Compare the twin that the gateway left on disk with the one that the mirror verified, and say so."""
     folder = open_folder(_data(scene.folder).root)
-    gateway = restore(WORLD, folder.shelf.stand, folder.shelf.records, folder.snapshots, folder.key).standing
+    gateway = restore(WORLD, folder.end, folder.shelf.records, folder.snapshots, folder.key).standing
     ours, theirs = state_digest(mirror.world).hex(), state_digest(gateway.world).hex()
     result = {
         "readings": scene.readings,

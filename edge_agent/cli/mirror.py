@@ -67,7 +67,7 @@ async def _follow(mirror: Mirror, *, as_json: bool) -> None:
                 continue
             together.append(change)
             # All changes of a record are verified at once, so when none waits the record is complete.
-            if not mirror.waiting or mirror.waiting[0].seq != change.seq:
+            if not mirror.waiting or getattr(mirror.waiting[0], "seq", None) != change.seq:
                 print(json.dumps(as_object(together), ensure_ascii=False, allow_nan=False), flush=True)
                 together = []
 

@@ -25,6 +25,11 @@ class Folder(NamedTuple):
     snapshots: list[Stored]
     """Newest first."""
 
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """The log's last sequence number, and its digest."""
+        return self.shelf.stand.seq, self.shelf.stand.digest
+
 
 def open_folder(path: Path, key: Path | None = None) -> Folder:
     """Return a data folder for reading. Raises StoreError when it is none, TrustError when the key is none."""

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the twin; 1 when the records on disk do not lead to one."""
     site = load(args.config)
     folder = open_folder(Path(site.settings.agent.data_dir))
-    restored = restore(site.world_id, folder.shelf.stand, folder.shelf.records, folder.snapshots, folder.key)
+    restored = restore(site.world_id, folder.end, folder.shelf.records, folder.snapshots, folder.key)
     world = restored.standing.world
     settings = site.settings
     size = settings.upstream.buffer.max_bytes if settings.upstream else 0

@@ -76,10 +76,11 @@ class Agent:
         self.upstream = self._way_out()
         self._baselines = Baselines(data.baselines)
         self.standing, self._notes = restore(
-            self.site.world_id, self.log.head, self.log.records, self.ledger.snapshots.list(), self.key.public
+            self.site.world_id, self.log.head[:2], self.log.records, self.ledger.snapshots.list(), self.key.public
         )
         self._world = baseline(self.site, self.standing.world)
-        watch = Watch(settings.drift, self._world, self.site)
+        learned = self._baselines.load()
+        watch = Watch(settings.drift, self._world, self.site, None if learned is None else json.loads(learned))
         self.ground = ground(self.site, self._world, watch, self.key, boot_id())
 
     def _way_out(self) -> Upstream | None:
@@ -134,7 +135,6 @@ class Agent:
         self.standing, report = await sync(
             self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), (*notes, *drops)
         )
-        self.turns += 1
         self.on_turn(report)
         return report
 
@@ -145,8 +145,15 @@ class Agent:
     async def _begin(self) -> None:
         """Seal the first record of this run: what was found on disk, and the world as it is configured now."""
         now = self._clock()
-        facts = {"version": __version__, "config": self.site.digest, "synced": now.synced}
-        start = Entry("start", {**facts, "world_version": self.standing.world.version})
+        start = Entry(
+            "start",
+            {
+                "version": __version__,
+                "config": self.site.digest,
+                "world_version": self.standing.world.version,
+                "synced": now.synced,
+            },
+        )
         delta = diff(self.standing.world, self._world)
         self.standing = await commit(
             self.standing, self._world, delta, (start, *self._notes), self.ground, self.ledger, now

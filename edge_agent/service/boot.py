@@ -14,7 +14,6 @@ from edge_agent.seal.digest import entity_digests, state_digest
 from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import unseal_stretch
-from edge_agent.store.frames import Stand
 from edge_agent.store.shelf import Item
 from edge_agent.store.snapshots import Stored
 from edge_agent.sync import Standing
@@ -30,37 +29,37 @@ class Restored(NamedTuple):
 
 
 def restore(
-    world_id: str, stand: Stand, records: Callable[[int], Iterable[Item]], snapshots: Iterable[Stored], key: PublicKey
+    world_id: str, end: tuple[int, bytes], records: Callable[[int], Iterable[Item]], snapshots: Iterable[Stored], key: PublicKey
 ) -> Restored:
     """Return the world as the newest record left it.
 
-    `stand` is where the log ends, `records` gives its items from a sequence number on, `snapshots` come newest
+    `end` is the log's last sequence number and its digest, `records` gives its items from a sequence number on, `snapshots` come newest
     first. Raises StoreError when the disk cannot be read.
     """
     faults: list[str] = []
     for stored in snapshots:
         try:
-            world, head = _led_by(stored, world_id, stand, records, key)
+            world, head = _led_by(stored, world_id, end, records, key)
         except (WireError, TrustError) as error:
             faults.append(f"snapshot at record {stored.seq}: {error}")
         else:
             return Restored(_standing(world, head), tuple(_notes(faults)))
-    if stand.seq:
+    if end[0]:
         faults.append("no snapshot leads to the newest record: the world is built again from readings")
-    world = replace_world(empty_world(world_id), version=stand.seq)
-    return Restored(_standing(world, stand.digest), tuple(_notes(faults)))
+    world = replace_world(empty_world(world_id), version=end[0])
+    return Restored(_standing(world, end[1]), tuple(_notes(faults)))
 
 
 def _led_by(
-    stored: Stored, world_id: str, stand: Stand, records: Callable[[int], Iterable[Item]], key: PublicKey
+    stored: Stored, world_id: str, end: tuple[int, bytes], records: Callable[[int], Iterable[Item]], key: PublicKey
 ) -> tuple[World, bytes]:
     """Return where a snapshot and the records after it lead. Raises WireError or TrustError."""
     snapshot = unseal_snapshot(stored.envelope, key)
     if snapshot.world.world_id != world_id:
         raise TrustError(f"it is of gateway {snapshot.world.world_id[:80]!r}, wanted {world_id!r}")
     world, head = replay(snapshot.world, snapshot.head, records(snapshot.world.version + 1), key)
-    if (world.version, head) != (stand.seq, stand.digest):
-        raise TrustError(f"it leads to record {world.version}, and the log ends at {stand.seq}")
+    if (world.version, head) != end:
+        raise TrustError(f"it leads to record {world.version}, and the log ends at {end[0]}")
     return world, head
 
 

@@ -17,7 +17,7 @@ import logging
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Self
 
 from edge_agent.model.errors import LinkError, TrustError, WireError
@@ -85,6 +85,11 @@ class Mirror:
     def counts(self) -> Counter[str]:
         """What came and what was asked for."""
         return self._follower.counts
+
+    @property
+    def waiting(self) -> Sequence[Change | TrustError | WireError]:
+        """What is verified and not yet told; all changes of a record come to stand here at once."""
+        return self._told
 
     async def __aenter__(self) -> Self:
         self._entered = True

@@ -376,7 +376,7 @@ def test_writing_zero_writes_zero():
     ],
 )
 def test_what_does_not_fit_is_not_written(rest, value):
-    with pytest.raises(ValueError, match="^p: got "):
+    with pytest.raises(ValueError, match=r"^p: got "):
         encode(point(**rest), value)
 
 

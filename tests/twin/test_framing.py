@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +93,7 @@ def test_frames_do_not_depend_on_how_the_bytes_were_cut_up(stream, cuts, framing
     assert fed_by_byte(framing, stream) == wanted
     framer, found = LineFramer(framing), []
     edges = [0, *sorted(cuts), len(stream)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         found += framer.feed(stream[begin:end])
     assert found == wanted
 

@@ -14,6 +14,7 @@ from edge_agent.twin.diff import compose, diff
 KEY = PrivateKey.from_seed(b"\x01" * 32)
 OTHER_KEY = PrivateKey.from_seed(b"\x02" * 32)
 ENTITY = "plant:pump:pump"
+TURN = (Entry("turn", {"status": "synced"}),)
 
 
 class Gateway:
@@ -56,7 +57,7 @@ class Gateway:
         finding = Anomaly("pump.temperature/shift", number, "shift", "high", "it rose", 7, 0.9, 0.8, ("record:1",))
         return self.turn(findings={finding.id: finding})
 
-    def turn(self, audit=(Entry("turn", {"status": "synced"}),), **fields):
+    def turn(self, audit=TURN, **fields):
         """Seal a record that makes the world as given; return its envelope."""
         seq = self.head_seq + 1
         after = msgspec.structs.replace(self.world, version=seq, at_ms=1_000 * seq, **fields)

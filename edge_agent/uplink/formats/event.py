@@ -1,16 +1,19 @@
 """Sealed records as canonical events of the reference workflow. Pure; described in reference/events.md.
 
 One event for each state that a record changed, each finding it opened, updated or closed, and each audit entry.
+A squashed range gives its states and findings as those of its last record, and all its audit entries as they were.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.layout import record_ref, variable_path
 from edge_agent.model.reading import bad, iso_utc
-from edge_agent.model.record import Entry, Fact, Record
+from edge_agent.model.record import Fact
 from edge_agent.model.world import State, Variable, World
 from edge_agent.seal.digest import finding_row
+from edge_agent.seal.squash import Stretch, Told
 from edge_agent.uplink.claims import (
     AGENT,
     Json,
@@ -43,7 +46,7 @@ _AUDIT_SEVERITY: dict[tuple[str, Fact], str] = {
 _DECIDING_FACT = {"turn": "status", "plan": "verdict", "identity": "swapped", "verify": "result", "rollback": "result"}
 
 
-def events(record: Record, before: World, after: World) -> Iterator[Json]:
+def events(record: Stretch, before: World, after: World) -> Iterator[Json]:
     """Give the canonical events of a record, ready for JSON: states by number, findings by id, then audit entries.
 
     `before` and `after` are the worlds that the record stands between: they resolve the numbers in which a
@@ -53,11 +56,13 @@ def events(record: Record, before: World, after: World) -> Iterator[Json]:
         yield _observation(record, after, after.variables[number], state)
     for key, change in sorted(record.delta.findings.items()):
         yield from _finding(record, before, after, key, change)
-    for index, entry in enumerate(record.audit):
-        yield _audit(record, after, index, entry)
+    index: Counter[int] = Counter()
+    for told in record.audit:
+        yield _audit(record, after, index[told.seq], told)
+        index[told.seq] += 1
 
 
-def _observation(record: Record, world: World, v: Variable, state: State) -> Json:
+def _observation(record: Stretch, world: World, v: Variable, state: State) -> Json:
     # A value that turned bad keeps the time it was read; that it turned is an event of this turn.
     turned = state.value is None or state.quality.startswith("bad:")
     numeric = isinstance(state.value, (int, float)) and not isinstance(state.value, bool)
@@ -76,12 +81,12 @@ def _observation(record: Record, world: World, v: Variable, state: State) -> Jso
             "value": state.value,
         },
         "canonical": reading_fields(v, state),
-        "anchors": state_anchors(v, state, record.seq, record.at_ms),
+        "anchors": state_anchors(v, state, record.last, record.at_ms),
         "uncertainty": state_uncertainty(state),
     }
 
 
-def _finding(record: Record, before: World, after: World, key: str, change: Anomaly | None) -> Iterator[Json]:
+def _finding(record: Stretch, before: World, after: World, key: str, change: Anomaly | None) -> Iterator[Json]:
     old = before.findings.get(key)
     finding = old if change is None else change
     if finding is None:
@@ -116,42 +121,41 @@ def _finding_fields(finding: Anomaly, v: Variable) -> Json:
     }
 
 
-def _audit(record: Record, world: World, index: int, entry: Entry) -> Json:
+def _audit(record: Stretch, world: World, index: int, told: Told) -> Json:
+    entry = told.entry
     entity = entry.facts.get("entity")
     known = isinstance(entity, str) and entity in world.entities
     return {
-        **_head(record, f"audit/{index}", record.at_ms, f"audit.{entry.kind}"),
+        **_head(record, f"audit/{index}", told.at_ms, f"audit.{entry.kind}", told.seq),
         "source": {"kind": "log", "name": AGENT, "channel": "audit", "host": record.world_id},
-        "severity": _audit_severity(entry),
+        "severity": _audit_severity(told),
         "tags": _clock_tags(record),
         "entity_refs": [entity_ref(world, str(entity))] if known else [],
         "raw": {"kind": entry.kind, "facts": dict(entry.facts)},
         "canonical": {
             "kind": entry.kind,
             "facts": dict(entry.facts),
-            "record": record.seq,
-            "boot": record.boot.hex(),
-            "mono_ms": record.mono_ms,
+            "record": told.seq,
             "synced": record.synced,
         },
-        "anchors": [_sealed(record)],
+        "anchors": [anchor(record_ref(told.seq), told.at_ms)],
     }
 
 
-def _head(record: Record, about: str, at_ms: int, event_type: str) -> Json:
+def _head(record: Stretch, about: str, at_ms: int, event_type: str, seq: int | None = None) -> Json:
     return {
-        "event_id": f"{record.world_id}/{record.seq}/{about}",
+        "event_id": f"{record.world_id}/{record.last if seq is None else seq}/{about}",
         "timestamp": iso_utc(at_ms),
         "event_type": event_type,
         "provenance": dict(_PROVENANCE),
     }
 
 
-def _sealed(record: Record) -> Json:
-    return anchor(record_ref(record.seq), record.at_ms)
+def _sealed(record: Stretch) -> Json:
+    return anchor(record_ref(record.last), record.at_ms)
 
 
-def _clock_tags(record: Record) -> list[str]:
+def _clock_tags(record: Stretch) -> list[str]:
     return [] if record.synced else ["clock:unsynced"]
 
 
@@ -161,7 +165,8 @@ def _state_severity(state: State) -> str:
     return _QUALITY_SEVERITY.get(state.quality.partition(":")[0], "error")
 
 
-def _audit_severity(entry: Entry) -> str:
+def _audit_severity(told: Told) -> str:
+    entry = told.entry
     decides = _DECIDING_FACT.get(entry.kind)
     fact = None if decides is None else entry.facts.get(decides)
     return _AUDIT_SEVERITY.get((entry.kind, fact), "info")
