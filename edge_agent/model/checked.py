@@ -50,7 +50,8 @@ def size(text: object) -> Size | None:
 
 
 def _name(text: object) -> Name | None:
-    return Name(text) if isinstance(text, str) and is_name(text) else None
+    # The type tells that it was checked; the value stays plain text, which every encoder knows.
+    return typing.cast("Name", text) if isinstance(text, str) and is_name(text) else None
 
 
 def _quantity(text: object, units: typing.Mapping[str, float]) -> float | None:

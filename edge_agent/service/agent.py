@@ -123,6 +123,8 @@ class Agent:
                 async with asyncio.timeout(patience_s):
                     while not all(runner.heard_all for runner in self.runners):
                         await self.inbox.news()
+            for runner in self.runners:
+                runner.give_up()
             report = await self.turn()
             for task in tasks:
                 task.cancel()

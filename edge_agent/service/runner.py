@@ -57,6 +57,12 @@ class Runner:
         """Whether every poll was answered or has failed at least once."""
         return all(poll in self.tallies for poll in self.link.polls)
 
+    def give_up(self) -> None:
+        """Take for silent whatever was not heard yet."""
+        for poll in self.link.polls:
+            if poll not in self.tallies:
+                self._fail(poll, "timeout")
+
     async def run(self) -> NoReturn:
         """Keep the link open and read, for ever."""
         backoff = Backoff(self._jitter)

@@ -59,6 +59,8 @@ class Shift:
     )  # fmt: skip
 
     kind = "shift"
+    sigma: float
+    """The variable's own, in its unit: that of its readings, not of its innovations."""
 
     def __init__(self, baseline: Baseline, arl: float, warmup: int, at_ms: int) -> None:
         self.arl = max(LEAST_ARL, float(f"{arl:.2g}"))  # two digits, so that variables share their thresholds
@@ -164,11 +166,6 @@ class Shift:
         """Return how far the baseline can be relied upon: less the standard error of its mean, in sigma."""
         return round(trust * (1 - 1 / math.sqrt(self.baseline.size)), 3)
 
-    @property
-    def sigma(self) -> float:
-        """The variable's own sigma, in its unit: that of its readings, not of its innovations."""
-        return self.baseline.sigma / self._white
-
     def evidence(self) -> float:
         """Return the score, 0..1: 0.5 where a chart crosses its threshold, towards 1 as it climbs.
 
@@ -186,9 +183,9 @@ class Shift:
             self.open = Departure(self._alarm(crossed, deviation, at_ms, mono_ns), self.baseline, self.warmup)
         else:
             self.open.follow(deviation, mono_ns, self.sigma)
-        for i, (_, h) in enumerate(self._bars):
-            self._sums[2 * i] = min(self._sums[2 * i], CAP * h)
-            self._sums[2 * i + 1] = min(self._sums[2 * i + 1], CAP * h)
+        if crossed >= 0:
+            tops = [CAP * h for _, h in self._bars for _ in "ud"]
+            self._sums = list(map(min, self._sums, tops))
         if self.open.over:
             self.open = None
             self._reset_charts(at_ms)
@@ -225,6 +222,7 @@ class Shift:
         self.baseline = baseline
         self._mean, self._phi = baseline.mean, baseline.phi
         self._white = math.sqrt(1 - baseline.phi**2)
+        self.sigma = baseline.sigma / self._white
         self._reach = CLIP * baseline.sigma
         self._long_run = long_run
         self._per_sigma = 1 / (baseline.sigma * long_run * _caution(baseline))
