@@ -225,6 +225,9 @@ def _conclude(mirror: Mirror, scene: Scene, code: int, *, as_json: bool) -> int:
     """Compare the twin that the gateway left on disk with the one that the mirror verified, and say so."""
     folder = open_folder(_data(scene.folder).root)
     gateway = restore(WORLD, folder.end, folder.shelf.records, folder.snapshots, folder.key).standing
+    if code != 0:
+        said = (scene.folder / "agent.log").read_text()[-2000:]
+        print(f"the agent ended with exit code {code}:\n{said}", file=sys.stderr)
     ours, theirs = state_digest(mirror.world).hex(), state_digest(gateway.world).hex()
     result = {
         "readings": scene.readings,

@@ -54,9 +54,9 @@ class Departure:
         sustained = min(CLIP, abs(alarm.level) * (1 - baseline.phi) / baseline.sigma)
         self.pace = min(FASTEST, sustained**2 / SCATTER)
         self.readings = 0
-        self.patience = PATIENCE * max(warmup, alarm.readings)
+        self.patience = PATIENCE * max(warmup, alarm.readings) - warmup  # readings before the level is learned
         self.settling = False  # whether the level is being learned as the usual one
-        self.trend = Trend(self.patience / 2)
+        self.trend = Trend(PATIENCE / 2 * max(warmup, alarm.readings))
 
     def follow(self, deviation: float, mono_ns: int, sigma: float) -> None:
         """Take a reading, as its deviation from the mean. `sigma` is the variable's own.

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from edge_agent.judge.baseline import Warmup, WarmupState, estimate
-from edge_agent.judge.departure import PATIENCE, Departure
+from edge_agent.judge.departure import Departure
 from edge_agent.judge.detectors.limit import Limit, LimitState
 from edge_agent.judge.detectors.shift import Shift, ShiftState
 from edge_agent.judge.saying import Said, finding_id, is_news, say
@@ -92,7 +92,7 @@ class Monitor:
             shift.update(value, at_ms, mono_ns, after_gap=not 0 <= elapsed_ns <= self._gap_ns)
             if shift.open is not None:
                 self.speaks = True
-                self._settle(shift.open, value, elapsed_ns)
+                self._settle(shift, shift.open, value, elapsed_ns)
             elif self._warmup is not None:
                 self._warmup = None  # the level came back while it was being learned
         elif self._warmup is not None and self._warmup.add(value, elapsed_ns):
@@ -129,20 +129,21 @@ class Monitor:
         trust = self._trust + (1 - self._trust) / TRUST_MEMORY
         self._trust = trust if trust < FULL_TRUST else 1.0
 
-    def _settle(self, departure: Departure, value: float, elapsed_ns: int) -> None:
+    def _settle(self, shift: Shift, departure: Departure, value: float, elapsed_ns: int) -> None:
         """Learn the level of an open shift once it has lasted, and take it as the baseline if it rests."""
-        warmup = self._settings.warmup
         if self._warmup is None:
-            if departure.readings >= departure.patience - warmup:
-                self._warmup = Warmup(warmup)
-                departure.settling = True
+            if departure.readings < departure.patience:
+                return
+            if shift.rests():
+                self._warmup = Warmup(self._settings.warmup)
+            else:
+                departure.patience += self._settings.warmup
         elif self._warmup.add(value, elapsed_ns):
-            if self._shift is not None and self._shift.rests():
+            if shift.rests():
                 self._stand_on(self._warmup)
             else:
                 self._warmup = None
-                departure.settling = False
-                departure.patience = departure.readings + PATIENCE * warmup
+        departure.settling = self._warmup is not None
 
     def _stand_on(self, warmup: Warmup) -> None:
         interval_ns = warmup.interval_ns()

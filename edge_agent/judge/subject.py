@@ -58,7 +58,7 @@ class Conclusion(NamedTuple):
     size: float = 0.0
     """In sigma."""
     remarks: tuple[str, ...] = ()
-    """What the sentence says beyond the departure itself: "trend", "settling"."""
+    """What is worth saying beyond the departure itself: "trend" (away from the baseline), "settling"."""
 
 
 def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:

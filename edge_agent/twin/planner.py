@@ -8,8 +8,7 @@ The same points and limits always give the same blocks.
 
 import math
 from collections.abc import Iterable, Sequence
-
-import msgspec
+from dataclasses import dataclass
 
 from edge_agent.model.checked import shown
 from edge_agent.model.errors import Problem
@@ -21,7 +20,8 @@ MAX_BITS = 2000
 _ADDRESSES = 0x10000
 
 
-class Block(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Block:
     """One read: `count` registers (or bits, for functions 1 and 2) of `function` from address `start`."""
 
     function: int

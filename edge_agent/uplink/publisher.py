@@ -21,6 +21,8 @@ MESSAGE_BYTES = 256 * 1024
 """Of records in one message, unless the broker allows less or one record is larger (reference/formats.md §6)."""
 _WINDOW = 8
 """Messages in flight: a link of 300 ms still carries 7 MB/s, and at most 2 MiB wait in memory."""
+_InFlight = deque[tuple[int, asyncio.Task[None]]]
+"""The last record delivered with a message, and the task that waits for its acknowledgement; in order."""
 _COMMANDS_AT_ONCE = 5
 _COMMANDS_PER_S = 2.0
 
@@ -105,26 +107,30 @@ class Publisher:
     async def _publish_log(self, session: Session, group: asyncio.TaskGroup) -> None:
         """Keep a window of messages in flight; acknowledge in order as answers come, in whatever order."""
         self._sent = self._backlog.acked
-        in_flight: deque[tuple[int, asyncio.Task[None]]] = deque()
-        while True:
-            self._news.clear()
-            self._acknowledge(in_flight)
-            while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
-                name, payload, last = message
-                sending = group.create_task(
-                    session.publish(topic(self._world_id, name), payload, retain=name == "snapshot")
-                )
-                sending.add_done_callback(lambda _: self._news.set())
-                in_flight.append((last, sending))
-            if not in_flight:
-                self._delivered.set()
-            await self._news.wait()
+        in_flight: _InFlight = deque()
+        try:
+            while True:
+                self._news.clear()
+                self._acknowledge(in_flight)
+                self._fill(in_flight, session, group)
+                if not in_flight:
+                    self._delivered.set()
+                await self._news.wait()
+        finally:
+            self._acknowledge(in_flight)  # what was answered just before the end need not be sent again
 
-    def _acknowledge(self, in_flight: deque[tuple[int, asyncio.Task[None]]]) -> None:
+    def _fill(self, in_flight: _InFlight, session: Session, group: asyncio.TaskGroup) -> None:
+        while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
+            name, payload, last = message
+            publishing = session.publish(topic(self._world_id, name), payload, retain=name == "snapshot")
+            sending = group.create_task(publishing, name=f"uplink-{name}")
+            sending.add_done_callback(lambda _: self._news.set())
+            in_flight.append((last, sending))
+
+    def _acknowledge(self, in_flight: _InFlight) -> None:
         last = 0
-        while in_flight and in_flight[0][1].done():
-            last, sending = in_flight.popleft()
-            sending.result()  # a failure never counts as delivered; the group ends with it
+        while in_flight and _succeeded(in_flight[0][1]):
+            last, _ = in_flight.popleft()
         if last > self._backlog.acked:
             self._backlog.acknowledge(last)
 
@@ -199,7 +205,8 @@ class Publisher:
         return _status(self._world_id, online=online, seq=self._backlog.acked, at_ms=time.time_ns() // 1_000_000)
 
     def _counted(self, error: BaseException) -> BaseException:
-        self.counts["refused"] += isinstance(error, LinkError) and error.reason == "refused"
+        if isinstance(error, LinkError) and error.reason == "refused":
+            self.counts["refused"] += 1
         return error
 
 
@@ -211,6 +218,10 @@ def will(world_id: str) -> tuple[str, bytes]:
 def _status(world_id: str, *, online: bool, seq: int | None, at_ms: int | None) -> tuple[str, bytes]:
     status = {"v": 1, "world": world_id, "online": online, "seq": seq, "at": at_ms}
     return topic(world_id, "status"), json.dumps(status, separators=(",", ":")).encode()
+
+
+def _succeeded(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _first(failed: BaseExceptionGroup) -> BaseException:

@@ -153,13 +153,15 @@ def usage(pid, folder):
     return Usage(cpu_s, int(table["write_bytes"]), disk_written(folder), resident)
 
 
-async def measure(name, pid, folder, settle_s, seconds, upstream):
+async def measure(name, process, folder, settle_s, seconds, upstream):
     """Let a subject settle, then watch it for the window."""
     await asyncio.sleep(settle_s)
     upstream.clear()
-    before = usage(pid, folder)
+    before = usage(process.pid, folder)
     await asyncio.sleep(seconds)
-    after = usage(pid, folder)
+    if process.poll() is not None:
+        raise SystemExit(f"{name} ended while it was measured")
+    after = usage(process.pid, folder)
     readings = VARIABLES / POLL_S * seconds
     disk = after.disk - before.disk if before.disk < float("inf") else float("inf")
     return Cost(
@@ -191,10 +193,10 @@ async def compare(folder, seconds):
     upstream = Counter()
     with Broker(folder) as broker, child(__file__, "--as", "device") as (_, port):
         with child(__file__, "--as", "floor", "--port", port) as (process, _):
-            bare = await measure("bare pymodbus loop", process.pid, folder, 3, seconds, Counter())
+            bare = await measure("bare pymodbus loop", process, folder, 3, seconds, Counter())
         listening = asyncio.create_task(count_upstream(broker.url, upstream))
         with child("-c", AGENT, "run", configuration(folder, port, broker.url)) as (process, _):
-            agent = await measure("edge-agent run", process.pid, folder, (WARMUP + 5) * POLL_S, seconds, upstream)
+            agent = await measure("edge-agent run", process, folder, (WARMUP + 5) * POLL_S, seconds, upstream)
         listening.cancel()
     return bare, agent
 

@@ -179,7 +179,6 @@ def test_a_block_with_one_illegal_register_is_halved_and_the_finding_kept(culpri
                     try:
                         values |= by_name(await link.read(poll))
                     except WireError as error:
-                        assert error.reason == "refused"
                         texts.append(str(error))
                 counts.append(len(gateway.requests) - asked)
             await link.close()

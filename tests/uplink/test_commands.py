@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,5 +49,6 @@ def test_anything_else_is_refused(payload):
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_command_or_refused(payload):
-    with pytest.raises(WireError):
-        asked(payload)
+    with contextlib.suppress(WireError):
+        first = asked(payload)
+        assert first is None or first > 0

@@ -118,7 +118,7 @@ def test_what_the_log_holds_goes_out_in_order_and_new_records_follow_when_woken(
             await publisher.delivered()
             assert session.records()[-1] == envelopes(gateway, 6)
             assert gateway.acked == 6
-            assert publisher.counts == {"messages": 2, "records": 6, "refused": 0}
+            assert publisher.counts == {"messages": 2, "records": 6}
 
     run(test())
 
@@ -244,7 +244,7 @@ def test_a_refused_record_ends_the_run_is_counted_and_nothing_after_it_is_acknow
             await task
         assert caught.value.reason == "refused"
         assert publisher.counts["refused"] == 1
-        assert gateway.acked <= 1
+        assert gateway.acked == 1
 
     run(test())
 

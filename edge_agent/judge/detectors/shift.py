@@ -28,7 +28,7 @@ from edge_agent.model.errors import WireError
 LEAST_ARL = 100.0
 """Fewer readings between false alarms are no budget."""
 CAP = 4.0
-"""How many thresholds high a chart may climb: beyond that it has said what it can."""
+"""How many thresholds high the score follows a chart: there it has said what it can."""
 SUSPICION = 0.5
 """Share of its threshold above which a chart keeps the readings from teaching the baseline."""
 CHARTS = 2 * len(KS)
@@ -55,12 +55,10 @@ class Shift:
 
     __slots__ = (
         "_bars", "_long_run", "_mean", "_per_sigma", "_phi", "_reach", "_recent", "_since", "_since_ms", "_sums",
-        "_white", "arl", "baseline", "heard", "learning", "open", "warmup",
+        "_white", "arl", "baseline", "heard", "learning", "open", "sigma", "warmup",
     )  # fmt: skip
 
     kind = "shift"
-    sigma: float
-    """The variable's own, in its unit: that of its readings, not of its innovations."""
 
     def __init__(self, baseline: Baseline, arl: float, warmup: int, at_ms: int) -> None:
         self.arl = max(LEAST_ARL, float(f"{arl:.2g}"))  # two digits, so that variables share their thresholds
@@ -119,7 +117,7 @@ class Shift:
         if self.open is None:
             return None
         found = self._found(self.open, subject)
-        remarks = tuple(name for name, told in (("trend", found.slope), ("settling", self.open.settling)) if told)
+        told = (("trend", found.slope * found.deviation > 0), ("settling", self.open.settling))
         return Conclusion(
             self.kind,
             gravity(found.size, found.way, found.seconds),
@@ -129,7 +127,7 @@ class Shift:
             round(self.evidence(), 3),
             self._confidence(trust),
             found.size,
-            remarks,
+            tuple(remark for remark, so in told if so),
         )
 
     def course(self, subject: Subject, trust: float, anchors: tuple[str, ...]) -> Course | None:
@@ -173,8 +171,8 @@ class Shift:
         the budget (DRIFT §2.6 of the design).
         """
         budget = math.log10(self.arl * len(KS))
-        heights = [max(self._sums[2 * i : 2 * i + 2]) for i in range(len(KS))]
-        reached = max(math.log10(max(1.0, arl0(k, h))) for k, h in zip(KS, heights, strict=True))
+        heights = (min(max(self._sums[2 * i : 2 * i + 2]), CAP * h) for i, (_, h) in enumerate(self._bars))
+        reached = max(math.log10(max(1.0, arl0(k, height))) for k, height in zip(KS, heights, strict=True))
         return 1 - 2 ** -(reached / budget)
 
     def _follow(self, crossed: int, deviation: float, at_ms: int, mono_ns: int) -> None:
@@ -183,9 +181,6 @@ class Shift:
             self.open = Departure(self._alarm(crossed, deviation, at_ms, mono_ns), self.baseline, self.warmup)
         else:
             self.open.follow(deviation, mono_ns, self.sigma)
-        if crossed >= 0:
-            tops = [CAP * h for _, h in self._bars for _ in "ud"]
-            self._sums = list(map(min, self._sums, tops))
         if self.open.over:
             self.open = None
             self._reset_charts(at_ms)
@@ -222,7 +217,7 @@ class Shift:
         self.baseline = baseline
         self._mean, self._phi = baseline.mean, baseline.phi
         self._white = math.sqrt(1 - baseline.phi**2)
-        self.sigma = baseline.sigma / self._white
+        self.sigma = baseline.sigma / self._white  # of the readings, where the baseline's is of the innovations
         self._reach = CLIP * baseline.sigma
         self._long_run = long_run
         self._per_sigma = 1 / (baseline.sigma * long_run * _caution(baseline))

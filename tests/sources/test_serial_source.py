@@ -1,0 +1,337 @@
+import asyncio
+import contextlib
+import os
+import pty
+import tty
+
+import pytest
+
+from edge_agent.model.checked import Seconds
+from edge_agent.model.errors import ConfigError, LinkError, TrustError
+from edge_agent.model.profile import FieldPoint, Framing
+from edge_agent.model.reading import Instant
+from edge_agent.model.site import SerialSettings, Source
+from edge_agent.sources.serial import links
+from edge_agent.twin.framing import xor
+
+XOR = Framing(checksum="xor")
+POINTS = (
+    FieldPoint(name="flow", field="flow", range=(0, 100)),
+    FieldPoint(name="inlet_temp", field="inlet_temp"),
+    FieldPoint(name="x", field="pair"),
+    FieldPoint(name="y", field="pair", index=1),
+    FieldPoint(name="sketch", field="#id", identity="model"),
+    FieldPoint(name="version", field="#id", index=1, identity="firmware"),
+)
+
+
+class Device:
+    """The far end of a port: a pty whose near end is a path."""
+
+    def __init__(self):
+        self.master, near = pty.openpty()
+        tty.setraw(near)
+        self.path = os.ttyname(near)
+        self._near = near
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.vanish()
+
+    def says(self, *lines):
+        self.sends(b"".join(b"%s*%02X\r\n" % (line, xor(line)) for line in lines))
+
+    def sends(self, received):
+        assert os.write(self.master, received) == len(received)
+
+    def vanish(self):
+        """Be pulled out."""
+        for end in (self.master, self._near):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+
+class Counting:
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 1
+        return Instant(self.now, self.now, synced=False)
+
+
+def source(path, name="line", framing=XOR, points=POINTS, options="", **rest):
+    settings = SerialSettings(name=name, url=f"serial://{path}{options}", **rest)
+    return Source(settings, f"w:sensor:{name}", "sensor", points, framing=framing)
+
+
+def with_device(scenario, **rest):
+    """Run a scenario with a device and an open link to it."""
+
+    async def run():
+        with Device() as device:
+            (link,) = links([source(device.path, **rest)], Counting())
+            await link.open()
+            try:
+                return await asyncio.wait_for(scenario(device, link, link.polls[0]), 10)
+            finally:
+                await link.close()
+
+    return asyncio.run(run())
+
+
+def seen(readings):
+    return [(reading.point, reading.value, reading.quality) for reading in readings]
+
+
+def test_a_line_becomes_readings_with_the_line_as_their_anchor():
+    async def scenario(device, link, poll):
+        device.says(b"pair,0,-1.5")
+        return await link.read(poll)
+
+    found = with_device(scenario)
+    assert seen(found) == [("x", 0.0, "good"), ("y", -1.5, "good")]
+    assert found[0].anchor is found[1].anchor
+    assert (found[0].anchor.source, found[0].anchor.detail) == ("line", "pair,0,-1.5")
+    assert found[0].anchor.at.mono_ns == 1
+
+
+def test_a_read_waits_until_a_whole_line_tells_of_a_point():
+    async def scenario(device, link, poll):
+        reading = asyncio.create_task(link.read(poll))
+        await asyncio.sleep(0)
+        device.says(b"unknown,1")
+        device.sends(b"garbage\xff\0\r\nflow,7*00\r\n")
+        whole = b"flow,12.5*%02X\r\n" % xor(b"flow,12.5")
+        for i in range(len(whole)):
+            assert not reading.done()
+            device.sends(whole[i : i + 1])
+            await asyncio.sleep(0)
+        return await reading, dict(link.dropped)
+
+    found, dropped = with_device(scenario)
+    assert seen(found) == [("flow", 12.5, "good")]
+    assert dropped == {"unknown name": 1, "checksum": 2}
+
+
+def test_the_header_names_sketch_and_version():
+    async def scenario(device, link, poll):
+        device.says(b"#id,pump-room,1.4.0")
+        return await link.read(poll)
+
+    assert seen(with_device(scenario)) == [("sketch", "pump-room", "good"), ("version", "1.4.0", "good")]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (b"flow,0", ("flow", 0.0, "good")),
+        (b"flow,nan", ("flow", None, "bad:nan")),
+        (b"flow,inf", ("flow", None, "bad:nan")),
+        (b"flow,", ("flow", None, "bad:missing")),
+        (b"flow,twelve", ("flow", None, "bad:type")),
+        (b"flow,100.1", ("flow", None, "bad:range")),
+        (b"inlet_temp,-0.5", ("inlet_temp", -0.5, "good")),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_a_reading_with_its_reason(line, wanted):
+    async def scenario(device, link, poll):
+        device.says(line)
+        return await link.read(poll)
+
+    assert seen(with_device(scenario)) == [wanted]
+
+
+def test_a_line_that_is_not_of_the_convention_is_counted_and_the_next_is_read():
+    async def scenario(device, link, poll):
+        device.says(b"READY", b",1", b"flow,1")
+        return await link.read(poll), dict(link.dropped)
+
+    found, dropped = with_device(scenario)
+    assert seen(found) == [("flow", 1.0, "good")]
+    assert dropped == {"not name,value": 2}
+
+
+def test_without_checksum_the_line_under_way_at_opening_is_never_a_value():
+    async def scenario(device, link, poll):
+        device.sends(b"ow,5\nflow,0\n")
+        return await link.read(poll), dict(link.dropped)
+
+    found, dropped = with_device(scenario, framing=Framing())
+    assert seen(found) == [("flow", 0.0, "good")]
+    assert dropped == {"partial": 1}
+
+
+def test_a_long_line_is_cut_in_the_anchor():
+    async def scenario(device, link, poll):
+        device.says(b"flow,1," + b"x" * 200)
+        return await link.read(poll)
+
+    assert len(with_device(scenario)[0].anchor.detail) == 80
+
+
+def test_when_nobody_reads_the_oldest_lines_go_counted():
+    async def scenario(device, link, poll):
+        for begin in range(0, 1100, 50):
+            device.says(*[b"inlet_temp,%d" % i for i in range(begin, begin + 50)])
+            while len(link._lines) + link.dropped["nobody read"] < begin + 50:
+                await asyncio.sleep(0)  # the event loop takes what the device said
+        return await link.read(poll), link.dropped["nobody read"]
+
+    found, dropped = with_device(scenario)
+    assert dropped == 100
+    assert [reading.value for reading in found] == [float(i) for i in range(100, 1100)]
+
+
+def test_a_port_that_says_only_rubbish_keeps_nothing():
+    async def scenario(device, link, _poll):
+        for _ in range(20):
+            device.sends(b"\xff" * 2000)
+            await asyncio.sleep(0)
+        while not link.dropped["length"]:
+            await asyncio.sleep(0)
+        return len(link._framer._line), len(link._lines)
+
+    assert with_device(scenario) == (0, 0)
+
+
+def test_a_device_that_vanishes_is_a_lost_link_after_what_it_said_before():
+    async def scenario(device, link, poll):
+        device.says(b"flow,0")
+        first = await link.read(poll)
+        reading = asyncio.create_task(link.read(poll))
+        await asyncio.sleep(0)
+        device.vanish()
+        with pytest.raises(LinkError) as loss:
+            await reading
+        with pytest.raises(LinkError):
+            await link.read(poll)
+        with pytest.raises(LinkError):  # its path is gone
+            await link.open()
+        return first, loss.value
+
+    first, loss = with_device(scenario)
+    assert seen(first) == [("flow", 0.0, "good")]
+    assert loss.reason == "link"
+    assert str(loss).startswith("serial:///dev/pts/")
+
+
+def test_lines_that_came_before_the_loss_are_still_read():
+    async def scenario(device, link, poll):
+        device.says(b"flow,0")
+        while not link._lines:
+            await asyncio.sleep(0)
+        device.vanish()
+        while not link._loss:
+            await asyncio.sleep(0)
+        found = await link.read(poll)
+        with pytest.raises(LinkError):
+            await link.read(poll)
+        return found
+
+    assert seen(with_device(scenario)) == [("flow", 0.0, "good")]
+
+
+def test_a_port_can_be_closed_and_opened_again_and_forgets_half_a_line():
+    async def scenario(device, link, poll):
+        device.sends(b"flow,1")
+        await link.close()
+        await link.close()
+        with pytest.raises(LinkError, match="not open"):
+            await link.read(poll)
+        await link.open()
+        device.sends(b"2*00\r\n")
+        device.says(b"flow,0")
+        return await link.read(poll)
+
+    assert seen(with_device(scenario)) == [("flow", 0.0, "good")]
+
+
+def test_a_port_is_taken_exclusively():
+    async def scenario(device, link, _poll):
+        (second,) = links([source(device.path)], Counting())
+        with pytest.raises(LinkError, match="lock") as refusal:
+            await second.open()
+        await link.close()
+        await second.open()
+        await second.close()
+        return refusal.value.reason
+
+    assert with_device(scenario) == "link"
+
+
+def test_what_is_no_port_cannot_be_opened(tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    for path in (plain, tmp_path / "missing"):
+        (link,) = links([source(path)], Counting())
+        with pytest.raises(LinkError):
+            asyncio.run(link.open())
+
+
+def test_a_read_that_was_cancelled_loses_nothing():
+    async def scenario(device, link, poll):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(link.read(poll), 0.01)
+        device.says(b"flow,0")
+        return await link.read(poll)
+
+    assert seen(with_device(scenario)) == [("flow", 0.0, "good")]
+
+
+def test_nothing_is_ever_written():
+    async def scenario(_device, link, _poll):
+        with pytest.raises(TrustError, match=r"line.flow: got a write of 0"):
+            await link.write("line", "flow", 0)
+
+    with_device(scenario)
+
+
+def test_a_poll_waits_for_what_speaks_by_itself():
+    (link,) = links([source("/dev/ttyX", stale_after=Seconds(5))], Counting())
+    (poll,) = link.polls
+    assert link.bus == "serial:///dev/ttyX"
+    assert (poll.source, poll.period_s, poll.timeout_s, poll.unit) == ("line", None, 5.0, "/dev/ttyX")
+    assert poll.points == tuple(point.name for point in POINTS)
+    assert links([source("/dev/ttyX")], Counting())[0].polls[0].timeout_s == 30.0
+
+
+@pytest.mark.parametrize("options", ["", "?baud=115200", "?baud=9600&bits=7&parity=E&stop=2", "?stop=1.5"])
+def test_what_may_stand_in_a_url(options):
+    assert len(links([source("/dev/ttyX", options=options)], Counting())) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "wanted"),
+    [
+        ("ttyUSB0", "", "got \"serial://ttyUSB0\", wanted serial:///dev/…[?baud"),
+        ("host/dev/x", "", "wanted serial:///dev/…"),
+        ("/dev/x", "#y", "wanted serial:///dev/…"),
+        ("/dev/x", "?boud=9600", 'an unknown option "boud", wanted one of baud, bits, parity, stop (did you mean "baud"?)'),
+        ("/dev/x", "?baud=9601", 'got baud="9601", wanted one of 50'),
+        ("/dev/x", "?baud=0", 'got baud="0"'),
+        ("/dev/x", "?baud=", 'got baud=""'),
+        ("/dev/x", "?bits=9", 'got bits="9", wanted one of 8, 7, 6, 5'),
+        ("/dev/x", "?parity=none", 'got parity="none", wanted one of N, E, O, M, S'),
+        ("/dev/x", "?stop=0", 'got stop="0"'),
+    ],
+)  # fmt: skip
+def test_what_may_not_stand_in_a_url_is_a_problem_in_words(path, options, wanted):
+    with pytest.raises(ConfigError) as refusal:
+        links([source(path, options=options)], Counting())
+    assert wanted in str(refusal.value)
+    assert str(refusal.value).startswith("sources.line.url: got ")
+
+
+def test_every_problem_is_listed_and_two_sources_cannot_have_one_port():
+    sources = [
+        source("/dev/a", "a"),
+        source("/dev/a", "b"),
+        source("/dev/c", "c", options="?baud=1&stop=9"),
+    ]
+    with pytest.raises(ConfigError) as refusal:
+        links(sources, Counting())
+    assert [problem.place for problem in refusal.value.problems] == ["sources.b.url", "sources.c.url", "sources.c.url"]
+    assert 'got "/dev/a", the port of a, wanted a port of its own' in str(refusal.value)

@@ -1,0 +1,300 @@
+import errno
+
+import pytest
+from faulty_disk import FaultyDisk, PowerCut
+from small import CHAIN, FOLDER, KEY, LEAST, SEGMENT, check_items, inspected, open_log, record, seqs
+
+from edge_agent.model.errors import StoreError
+from edge_agent.model.record import ZERO_DIGEST, Sealed
+from edge_agent.store.squash import squash
+from edge_agent.twin.diff import compose
+
+
+def filled(count, disk=None, **kwargs):
+    disk = disk or FaultyDisk()
+    log = open_log(disk, **kwargs)
+    for each in CHAIN[:count]:
+        log.append(each)
+    return disk, log
+
+
+def test_a_new_log_stands_before_record_1():
+    log = open_log(FaultyDisk())
+    assert log.head == (0, ZERO_DIGEST, 0, 1)
+    assert log.read(1, 10_000) == []
+    assert log.holes == ()
+
+
+def test_what_was_appended_is_read_back_in_order_and_after_a_restart():
+    disk, log = filled(30, max_bytes=1 << 20)
+    check_items(log.records(1), CHAIN)
+    assert seqs(log) == [(n, n) for n in range(1, 31)]
+    log.close()
+    log = open_log(disk, 1 << 20)
+    assert log.head == (30, CHAIN[29].digest, 0, 1)
+    assert [item.envelope for item in log.records(7)] == [each.envelope for each in CHAIN[6:30]]
+    assert inspected(log).holes == ()
+
+
+def test_a_batch_is_bounded_and_never_empty_before_the_end():
+    _, log = filled(6)
+    size = len(CHAIN[0].envelope)
+    assert [item.seq for item in log.read(1, 3 * (size + 12))] == [1, 2, 3]
+    assert [item.seq for item in log.read(4, 1)] == [4]
+
+
+def test_reading_from_below_the_oldest_begins_at_the_oldest():
+    disk, log = filled(20)
+    log.acknowledge(20)
+    log.flush_acknowledged()
+    log.keep_from(21)
+    for each in CHAIN[20:60]:
+        log.append(each)
+    assert log.head.oldest > 1
+    assert log.read(1, 1)[0].seq == log.head.oldest
+
+
+@pytest.mark.parametrize("wrong", [CHAIN[0], CHAIN[2], record(2, ZERO_DIGEST), Sealed(2, bytes(32), CHAIN[1].envelope)])
+def test_a_record_that_does_not_follow_is_refused_and_the_log_goes_on(wrong):
+    _, log = filled(1)
+    with pytest.raises(StoreError, match="wanted 2 after"):
+        log.append(wrong)
+    log.append(CHAIN[1])
+    assert log.head.seq == 2
+
+
+def test_acknowledged_never_falls_and_never_passes_the_head():
+    disk, log = filled(5)
+    log.acknowledge(3)
+    log.acknowledge(2)
+    assert log.head.acked == 3
+    log.acknowledge(99)
+    assert log.head.acked == 5
+    log.close()
+    assert open_log(disk).head.acked == 5
+
+
+def test_what_was_acknowledged_survives_a_power_cut_once_it_was_flushed():
+    disk, log = filled(5)
+    log.acknowledge(4)
+    log.flush_acknowledged()
+    log.acknowledge(5)
+    assert open_log(disk.after_cut(lambda n: 0)).head.acked == 4
+
+
+def test_a_failed_sync_ends_all_writing_and_the_next_start_reads_the_medium_not_the_memory():
+    disk, log = filled(3)
+    disk.fault = lambda op, path: errno.EIO if op == "sync" else 0
+    with pytest.raises(StoreError, match="medium may be failing"):
+        log.append(CHAIN[3])
+    disk.fault = lambda op, path: 0
+    with pytest.raises(StoreError, match="nothing is written after a failure"):
+        log.append(CHAIN[3])
+    assert log.head.seq == 3
+    assert seqs(log) == [(1, 1), (2, 2), (3, 3)]
+    log.close()
+    healed = open_log(disk.killed())
+    assert healed.head.seq == 3
+    healed.append(CHAIN[3])
+    assert inspected(healed).holes == ()
+
+
+def test_a_process_that_only_died_loses_nothing_and_its_last_frame_is_made_durable_first():
+    disk, log = filled(3)
+    disk.cut_at = disk.count + 1  # the write is done, its sync is not
+    with pytest.raises(PowerCut):
+        log.append(CHAIN[3])
+    log = open_log(disk.killed())
+    assert log.head.seq == 4
+    assert open_log(disk.after_cut(lambda n: 0)).head.seq == 4
+
+
+def test_each_start_begins_a_segment_and_leaves_no_empty_one_behind():
+    disk, log = filled(2)
+    for _ in range(5):
+        log.close()
+        log = open_log(disk)
+    numbered = [path.name for path in disk.files if path.name[0] == "0"]
+    assert sorted(numbered) == ["00000001.seg", "00000006.seg"]
+    assert log.head.seq == 2
+
+
+def test_a_record_larger_than_a_segment_gets_a_segment_of_its_own_size():
+    disk, log = filled(2, max_bytes=1 << 20)
+    big = record(3, CHAIN[1].digest, text="x" * 20_000)
+    log.append(big)
+    after = record(4, big.digest)
+    log.append(after)
+    log.close()
+    log = open_log(disk, 1 << 20)
+    assert [item.envelope for item in log.records(1)][2:] == [big.envelope, after.envelope]
+
+
+def test_a_big_first_record_leaves_no_empty_segment():
+    disk = FaultyDisk()
+    log = open_log(disk, 1 << 20)
+    log.append(record(1, ZERO_DIGEST, text="x" * 20_000))
+    assert len(log._shelf.segments) == 1
+
+
+def test_delivered_segments_make_room_before_anything_is_squashed():
+    disk, log = filled(0)
+    for each in CHAIN:
+        assert log.room(len(each.envelope)) == "free"
+        log.append(each)
+        log.acknowledge(each.seq)
+        log.keep_from(each.seq)
+        assert disk.used(FOLDER) <= LEAST
+    assert log.head.oldest > 80
+    assert inspected(log).holes == ()
+
+
+def test_what_a_snapshot_needs_stays_and_is_squashed_instead():
+    disk, log = filled(0)
+    log.keep_from(1)
+    for each in CHAIN[:80]:
+        while log.room(len(each.envelope)) == "squash":
+            assert squash(log, KEY, compose)
+        log.append(each)
+        log.acknowledge(each.seq)
+    assert log.head.oldest == 1
+    items = list(log.records(1))
+    assert items[0].seq > items[0].first == 1
+    check_items(items, CHAIN)
+
+
+def test_undelivered_records_fill_the_log_are_squashed_and_at_last_refuse_audit():
+    disk, log = filled(0)
+    appended = 0
+    while True:
+        each = record(appended + 1, log.head.digest, audit=3)
+        room = log.room(len(each.envelope))
+        if room == "full":
+            break
+        if room == "squash":
+            squash(log, KEY, compose)
+        else:
+            log.append(each)
+            appended += 1
+        assert disk.used(FOLDER) <= LEAST
+    with pytest.raises(StoreError, match="full"):
+        log.append(each)
+    items = list(log.records(1))
+    assert items[0].first == 1
+    assert items[-1].seq == appended > 80
+    log.append_last(each)  # the record of a safe stop
+    assert disk.used(FOLDER) <= LEAST
+    log.close()
+    log = open_log(disk)
+    assert log.head.seq == appended + 1
+    assert inspected(log).holes == ()
+    assert disk.used(FOLDER) <= LEAST
+
+
+def test_a_full_log_takes_records_again_when_upstream_is_back():
+    disk, log = filled(0)
+    appended = 0
+    while (room := log.room()) != "full":
+        if room == "squash":
+            squash(log, KEY, compose)
+        else:
+            log.append(record(appended + 1, log.head.digest, audit=3))
+            appended += 1
+    log.acknowledge(appended)
+    log.flush_acknowledged()
+    assert log.room() == "free"
+    log.append(record(appended + 1, log.head.digest))
+
+
+def test_a_disk_that_others_filled_stops_growth_but_not_the_log():
+    disk, log = filled(0, disk=FaultyDisk(total=1 << 20), max_bytes=1 << 20)
+    disk.others = (1 << 20) * 95 // 100
+    log.keep_from(1)
+    for each in CHAIN:
+        while log.room(len(each.envelope)) == "squash":
+            assert squash(log, KEY, compose)
+        if log.room(len(each.envelope)) == "full":
+            break
+        log.append(each)
+        assert disk.used(FOLDER) <= 8 * SEGMENT
+    assert log.head.seq > 60
+
+
+def test_a_disk_without_any_room_at_rotation_is_said_and_costs_nothing():
+    disk, log = filled(0, max_bytes=1 << 20)
+    disk.fault = lambda op, path: errno.ENOSPC if op == "create" else 0
+    for each in CHAIN:
+        if log.room(len(each.envelope)) != "free":
+            break
+        log.append(each)
+    assert log.head.seq < 20
+    assert log.room() != "free"
+    before = log.head
+    with pytest.raises(StoreError, match="full"):
+        log.append(each)
+    assert log.head == before
+    disk.fault = lambda op, path: 0
+    log.flush_acknowledged()
+    assert log.room() == "free"
+    log.append(CHAIN[before.seq])
+    assert inspected(log).holes == ()
+
+
+def test_too_small_a_bound_is_refused_with_what_is_wanted():
+    with pytest.raises(StoreError, match=f"wanted at least {LEAST}"):
+        open_log(FaultyDisk(), LEAST - 1)
+
+
+@pytest.mark.parametrize(("code", "hint"), [(errno.EROFS, "mount it writable"), (errno.EACCES, "data_dir")])
+def test_a_folder_that_cannot_be_written_is_told_with_place_user_and_hint(code, hint):
+    disk = FaultyDisk()
+    disk.fault = lambda op, path: code if op == "create" else 0
+    with pytest.raises(StoreError, match=rf"/data/log.*as user .*{hint}"):
+        open_log(disk)
+
+
+def test_a_log_that_ends_before_a_known_record_goes_on_behind_it_and_names_the_hole():
+    disk, log = filled(3)
+    log.close()
+    log = open_log(disk, known=(7, CHAIN[6].digest))
+    assert [(hole.first, hole.last, hole.reason) for hole in log.holes] == [(4, 7, "missing")]
+    log.append(CHAIN[7])
+    assert seqs(log) == [(1, 1), (2, 2), (3, 3), (8, 8)]
+    log.close()
+    log = inspected(open_log(disk))
+    assert [(hole.first, hole.last, hole.reason) for hole in log.holes] == [(4, 7, "missing")]
+
+
+def test_a_deleted_segment_is_named_as_a_hole():
+    disk, log = filled(30, max_bytes=1 << 20)
+    gone = log._shelf.segments[1]
+    log.close()
+    disk.unlink(gone.path)
+    log = inspected(open_log(disk, 1 << 20))
+    assert [(hole.first, hole.last, hole.reason) for hole in log.holes] == [(gone.after + 1, gone.last, "missing")]
+    assert seqs(log) == [(n, n) for n in range(1, 31) if not gone.after < n <= gone.last]
+
+
+def test_deleted_undelivered_segments_at_the_beginning_are_a_hole_and_delivered_ones_are_not():
+    for acked, holes in ((0, 1), (30, 0)):
+        disk, log = filled(30, max_bytes=1 << 20)
+        log.acknowledge(acked)
+        gone = log._shelf.segments[0]
+        log.close()
+        disk.unlink(gone.path)
+        assert len(inspected(open_log(disk, 1 << 20)).holes) == holes
+
+
+def test_a_closed_log_refuses_and_closing_twice_is_fine():
+    _, log = filled(1)
+    log.close()
+    log.close()
+    with pytest.raises(StoreError, match="closed"):
+        log.append(CHAIN[1])
+
+
+def test_memory_holds_one_row_a_segment_whatever_the_backlog():
+    _, log = filled(120, max_bytes=1 << 20)
+    for _ in log.records(1):
+        pass
+    assert len(log._shelf._places) <= 3

@@ -1,0 +1,144 @@
+"""The power is cut at every single file operation, and every state the medium may then be in is recovered.
+
+A store without one fsync passes any number of kills, for memory survives those; it does not pass this.
+"""
+
+from faulty_disk import FaultyDisk, PowerCut
+from small import CHAIN, FOLDER, KEY, LEAST, check_items, inspected, open_log, record
+
+from edge_agent.store.squash import squash
+from edge_agent.twin.diff import compose
+
+STATES = 40
+"""Of one cut. Most have fewer: all are tried then."""
+
+
+class Story:
+    """A workload, and what it was told: the model is a list."""
+
+    def __init__(self, disk):
+        self.disk = disk
+        self.records = []
+        self.under_way = None
+        self.acked = self.flushed = 0
+        self.log = None
+
+    def open(self):
+        self.log = open_log(self.disk)
+
+    def append(self, audit=1, text=""):
+        head = self.log.head
+        self.under_way = record(head.seq + 1, head.digest, audit, text)
+        while self.log.room(len(self.under_way.envelope)) == "squash":
+            squash(self.log, KEY, compose)
+        self.log.append(self.under_way)
+        self.records.append(self.under_way)
+        self.under_way = None
+
+    def acknowledge(self, seq):
+        self.acked = max(self.acked, seq)
+        self.log.acknowledge(seq)
+
+    def flush(self):
+        self.log.flush_acknowledged()
+        self.flushed = self.acked
+
+    def close(self):
+        self.log.close()
+        self.flushed = self.acked
+
+    def check(self, disk):
+        """Whatever was promised holds on what a cut left, and life goes on from it."""
+        log = open_log(disk)
+        possible = [self.records, [*self.records, *([self.under_way] if self.under_way else [])]]
+        found = next(each for each in possible if len(each) == log.head.seq)
+        assert log.head.digest == (found[-1].digest if found else bytes(32))
+        assert self.flushed <= log.head.acked <= self.acked
+        items = list(log.records(1))
+        check_items(items, found)
+        kept = [seq for item in items for seq in range(item.first, item.seq + 1)]
+        assert kept == list(range(log.head.oldest, log.head.seq + 1))
+        assert log.head.oldest <= self.acked + 1
+        assert inspected(log).holes == ()
+        assert disk.used(FOLDER) <= LEAST
+        if log.room() == "free":
+            log.append(record(log.head.seq + 1, log.head.digest))
+            assert len(list(log.records(log.head.seq))) == 1
+        return log
+
+
+def plain(story):
+    """Starts, rotations, acknowledgements, a clean stop, a record larger than a segment."""
+    story.open()
+    for n in range(14):
+        story.append()
+        if n % 3 == 2:
+            story.acknowledge(n - 1)
+        if n == 8:
+            story.flush()
+    story.close()
+    story.open()
+    story.append(text="x" * 5_000)
+    story.append()
+    story.acknowledge(10)
+    story.close()
+    story.open()
+    story.append()
+
+
+def full(story):
+    """A link that is down: delivered segments go, the rest is squashed, then merged."""
+    story.open()
+    story.log.keep_from(9)
+    for n in range(12):
+        story.append()
+    story.acknowledge(12)
+    for n in range(56):
+        story.append(audit=2)
+    story.close()
+    story.open()
+    story.append()
+
+
+def cut_everywhere(workload, start=0, step=1):
+    at = start
+    while True:
+        disk = FaultyDisk()
+        disk.cut_at = at
+        story = Story(disk)
+        try:
+            workload(story)
+        except PowerCut:
+            for state in disk.all_after_cut(STATES, seed=at):
+                story.check(state)
+            story.check(disk.killed())
+        else:
+            return at
+        at += step
+
+
+def test_no_power_cut_loses_what_was_promised():
+    assert cut_everywhere(plain) > 150
+
+
+def test_no_power_cut_while_room_is_made_loses_what_was_promised():
+    assert cut_everywhere(full, start=40, step=3) > 300
+
+
+def test_a_second_cut_during_recovery_loses_nothing_either():
+    disk = FaultyDisk()
+    disk.cut_at = 120
+    story = Story(disk)
+    try:
+        plain(story)
+    except PowerCut:
+        pass
+    for first in disk.all_after_cut(8):
+        for at in range(60):
+            second = first.after_cut(lambda n: 1)
+            second.cut_at = at
+            try:
+                open_log(second)
+            except PowerCut:
+                for state in second.all_after_cut(6, seed=at):
+                    story.check(state)
