@@ -213,7 +213,7 @@ class Wire:
         self._flowing.clear()
 
     def cut_after(self, count, towards):
-        """Let `count` more bytes through `towards` "broker" or "client", then close that connection mid packet."""
+        """Let `count` more bytes through `towards` "broker" or "client", then close the connection, once."""
         self._allowance[towards] = count
 
     async def _connected(self, reader, writer):
@@ -234,13 +234,14 @@ class Wire:
         with contextlib.suppress(OSError):
             while chunk := await source.read(65536):
                 await self._flowing.wait()
-                chunk = chunk[: self._allowance.get(towards, len(chunk))]
-                sink.write(chunk)
+                left = self._allowance.get(towards, len(chunk) + 1)
+                sink.write(chunk[:left])
                 await sink.drain()
+                if len(chunk) >= left:
+                    del self._allowance[towards]
+                    break
                 if towards in self._allowance:
-                    self._allowance[towards] -= len(chunk)
-                    if self._allowance[towards] <= 0:
-                        break
+                    self._allowance[towards] = left - len(chunk)
         for writer in ends:
             writer.close()
             self._writers.discard(writer)

@@ -11,6 +11,8 @@ from typing import NamedTuple, TypedDict
 
 SAMPLE_MAX = 512
 """Readings that an estimate is made of. A longer warm-up lets the readings before the last 512 pass."""
+GAPS_MAX = 63
+"""Times between readings of which the usual interval is the median."""
 PHI_MAX = 0.98
 """Beyond it a variable wanders: whitening would leave nothing of a shift."""
 CLIP = 3.0
@@ -40,6 +42,16 @@ class Baseline(NamedTuple):
     size: int
     """How many readings it rests on."""
 
+    @property
+    def white(self) -> float:
+        """What is left of sigma when the autocorrelation is taken out, as a share: sqrt(1 - phi^2)."""
+        return math.sqrt(1 - self.phi**2)
+
+    @property
+    def spread(self) -> float:
+        """The sigma of the readings themselves."""
+        return self.sigma / self.white
+
 
 class WarmupState(TypedDict):
     """A `Warmup` in plain JSON values."""
@@ -65,7 +77,7 @@ class Warmup:
         self.heard += 1
         if self.heard > self.wanted - SAMPLE_MAX:
             self.values.append(value)
-            if elapsed_ns > 0:
+            if elapsed_ns > 0 and len(self.gaps_ns) < GAPS_MAX:
                 self.gaps_ns.append(elapsed_ns)
         return self.heard >= self.wanted
 

@@ -46,11 +46,12 @@ class DepartureState(TypedDict):
 class Departure:
     """An open shift. `level` is its mean deviation from the baseline now, in the variable's unit."""
 
-    __slots__ = ("alarm", "level", "pace", "patience", "readings", "settling", "trend")
+    __slots__ = ("alarm", "level", "pace", "patience", "readings", "settling", "spread", "trend")
 
     def __init__(self, alarm: Alarm, baseline: Baseline, warmup: int) -> None:
         self.alarm = alarm
         self.level = alarm.level
+        self.spread = baseline.spread
         sustained = min(CLIP, abs(alarm.level) * (1 - baseline.phi) / baseline.sigma)
         self.pace = min(FASTEST, sustained**2 / SCATTER)
         self.readings = 0
@@ -58,13 +59,13 @@ class Departure:
         self.settling = False  # whether the level is being learned as the usual one
         self.trend = Trend(PATIENCE / 2 * max(warmup, alarm.readings))
 
-    def follow(self, deviation: float, mono_ns: int, sigma: float) -> None:
-        """Take a reading, as its deviation from the mean. `sigma` is the variable's own.
+    def follow(self, deviation: float, mono_ns: int) -> None:
+        """Take a reading, as its deviation from the mean.
 
         What lies far from the level moves it at most as if it were twice as large: an outlier teaches little, a
         plant that runs away is still followed.
         """
-        bound = CLIP * sigma + abs(self.level)
+        bound = CLIP * self.spread + abs(self.level)
         step = max(-bound, min(bound, deviation - self.level))
         self.trend.add((mono_ns - self.alarm.mono_ns) * 1e-9, self.level + step)
         self.level += self.pace * step
@@ -94,10 +95,9 @@ class Departure:
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, state: DepartureState) -> "Departure":
+    def from_state(cls, state: DepartureState, baseline: Baseline) -> "Departure":
         """Return what `to_state` was taken of."""
-        departure = cls.__new__(cls)
-        departure.alarm = Alarm(*state["alarm"])
+        departure = cls(Alarm(*state["alarm"]), baseline, warmup=0)
         departure.level, departure.pace = state["level"], state["pace"]
         departure.readings, departure.patience = state["readings"], state["patience"]
         departure.settling = state["settling"]

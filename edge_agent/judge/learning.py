@@ -38,7 +38,7 @@ class Learning:
         "total_cross", "total_errors", "total_square", "x",
     )  # fmt: skip
 
-    def __init__(self, baseline: Baseline) -> None:
+    def __init__(self, baseline: Baseline, state: LearningState | None = None) -> None:
         self.size = baseline.size
         self.blocks = 0
         self.loudness = 0.0
@@ -46,6 +46,8 @@ class Learning:
         self.total_square = self.total_errors / (1 - baseline.phi**2)
         self.total_cross = self.total_square * baseline.phi
         self._begin_block()
+        if state is not None:
+            self._resume(state)
 
     def _begin_block(self) -> None:
         self.taken = 0
@@ -98,8 +100,7 @@ class Learning:
             "taken": self.taken, "block": (self.x, self.square, self.cross, self.error, self.errors),
         }  # fmt: skip
 
-    def resume(self, state: LearningState) -> None:
-        """Go on from what `to_state` returned."""
+    def _resume(self, state: LearningState) -> None:
         self.size, self.blocks, self.loudness = state["size"], state["blocks"], state["loudness"]
         self.total_square, self.total_cross, self.total_errors = state["totals"]
         self.taken = state["taken"]

@@ -16,7 +16,8 @@ from edge_agent.judge.baseline import Warmup, WarmupState, estimate
 from edge_agent.judge.departure import Departure
 from edge_agent.judge.detectors.limit import Limit, LimitState
 from edge_agent.judge.detectors.shift import Shift, ShiftState
-from edge_agent.judge.saying import Said, finding_id, is_news, say
+from edge_agent.judge.saying import Said, is_news
+from edge_agent.judge.severity import worst
 from edge_agent.judge.subject import Conclusion, Subject, subjects
 from edge_agent.judge.trend import Course
 from edge_agent.model.checked import as_type
@@ -37,6 +38,8 @@ NEVER_NS = 2**62
 TRUST_MEMORY = 256
 """Readings over which the share of good ones is taken."""
 FULL_TRUST = 0.999
+NOTHING_SAID: dict[str, Said] = {}
+"""Shared by all and never changed in place: most have nothing to say."""
 
 
 class MonitorState(TypedDict):
@@ -72,7 +75,7 @@ class Monitor:
         self._shift: Shift | None = None
         limits = subject.above is not None or subject.below is not None
         self._limit = Limit(subject.above, subject.below) if limits else None
-        self._said: dict[str, Said] = {}
+        self._said = NOTHING_SAID
 
     def update(self, value: float, mono_ns: int, at_ms: int) -> None:
         """Take a good reading, a number, with the monotonic and the wall time of it."""
@@ -106,24 +109,41 @@ class Monitor:
         """Return what is open now. `known` are the findings in the world, which stand as long as they may."""
         found = []
         for detector in (self._shift, self._limit):
-            conclusion = None if detector is None else detector.conclude(self.subject, self._trust)
-            if conclusion is not None:
-                found.append(self._worded(conclusion, known.get(finding_id(self.subject, conclusion.kind)), at_ms))
+            conclusion = None if detector is None else detector.conclude(self.subject)
+            if detector is not None and conclusion is not None:
+                found.append(self._worded(detector, conclusion, known, at_ms))
         self.speaks = bool(found)
         return found
 
     def course(self) -> Course | None:
         """Return where the variable heads: None without an open shift, a trend and a limit ahead."""
-        evidence = (f"{self.subject.ref}@{self._at_ms}",)
-        return None if self._shift is None else self._shift.course(self.subject, self._trust, evidence)
+        course = None if self._shift is None else self._shift.course(self.subject)
+        if course is None:
+            return None
+        return course._replace(confidence=course.confidence * self._trust, anchors=(self.subject.anchor(self._at_ms),))
 
-    def _worded(self, found: Conclusion, known: Anomaly | None, at_ms: int) -> Anomaly:
-        said = self._said.get(found.kind)
-        if known is not None and said is not None and not is_news(found, known, said, at_ms):
-            return known
-        before = said.remarks if said is not None and known is not None and known.since_ms == found.since_ms else ()
-        self._said[found.kind] = Said(at_ms, found.size, tuple(dict.fromkeys((*before, *found.remarks))))
-        return say(self.subject, found, known, self._at_ms)
+    def _worded(self, detector: Shift | Limit, found: Conclusion, known: Mapping[str, Anomaly], at_ms: int) -> Anomaly:
+        """Return the finding as it stands in the world, or in new words when there is news."""
+        id_ = f"{self.subject.path}/{detector.kind}"
+        stands = known.get(id_)
+        if stands is not None and stands.since_ms != found.since_ms:
+            stands = None  # one that ended since; this is another
+        said = self._said.get(detector.kind) if stands is not None else None
+        if stands is not None and said is not None and not is_news(found, stands, said, at_ms):
+            return stands
+        remarks = tuple(dict.fromkeys((*found.remarks, *(said.remarks if said is not None else ()))))
+        self._said = {**self._said, detector.kind: Said(at_ms, found.size, remarks)}
+        return Anomaly(
+            id=id_,
+            number=self.subject.number,
+            kind=detector.kind,
+            severity=worst(found.severity, stands.severity) if stands is not None else found.severity,
+            sentence=detector.sentence(self.subject),
+            since_ms=found.since_ms,
+            score=round(detector.evidence(), 3),
+            confidence=round(detector.confidence() * self._trust, 3),
+            anchors=tuple(map(self.subject.anchor, dict.fromkeys((found.raised_ms, self._at_ms)))),
+        )
 
     def _regain(self) -> None:
         trust = self._trust + (1 - self._trust) / TRUST_MEMORY
@@ -155,9 +175,8 @@ class Monitor:
 
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
-        budget = (VERSION, self._settings.warmup, float(self._settings.false_alarm_every))
-        subject = self.subject._replace(criticality=0.0)  # a matter of risk
-        return "|".join(str(part) for part in (*budget, *subject))
+        settings = self._settings
+        return f"{VERSION}|{settings.warmup}|{float(settings.false_alarm_every)}|{self.subject.fingerprint()}"
 
     def to_state(self) -> MonitorState:
         """Return everything it knows as plain JSON values; floats come back exactly from their `repr`."""

@@ -8,7 +8,7 @@ Severity never falls while a finding lasts, and one that falls back or stays as 
 from typing import NamedTuple
 
 from edge_agent.judge.severity import worst
-from edge_agent.judge.subject import Conclusion, Subject
+from edge_agent.judge.subject import Conclusion
 from edge_agent.model.finding import Anomaly
 
 PAUSE_MS = 60_000
@@ -26,34 +26,12 @@ class Said(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def finding_id(subject: Subject, kind: str) -> str:
-    """Return what a finding is called as long as it lasts: "pump.bearing_temp/shift"."""
-    return f"{subject.path}/{kind}"
-
-
 def is_news(found: Conclusion, known: Anomaly, said: Said, at_ms: int) -> bool:
-    """Whether a conclusion is to be said, where `known` stands and was said as `said`."""
-    if found.since_ms != known.since_ms or worst(found.severity, known.severity) != known.severity:
+    """Whether a conclusion is to be said, where `known` stands in the world and was said as `said`."""
+    if worst(found.severity, known.severity) != known.severity:
         return True
     if abs(at_ms - said.at_ms) < PAUSE_MS:
         return False
-    return not set(found.remarks) <= set(said.remarks) or found.size >= max(
+    return not set(found.remarks).issubset(said.remarks) or found.size >= max(
         said.size * GROWTH, said.size + LEAST_GROWTH
-    )
-
-
-def say(subject: Subject, found: Conclusion, known: Anomaly | None, newest_ms: int) -> Anomaly:
-    """Return the finding in the words of a conclusion; `newest_ms` is the time of the reading behind it."""
-    same = known is not None and known.since_ms == found.since_ms
-    times = dict.fromkeys((found.raised_ms, newest_ms))
-    return Anomaly(
-        id=finding_id(subject, found.kind),
-        number=subject.number,
-        kind=found.kind,
-        severity=worst(found.severity, known.severity) if same and known else found.severity,
-        sentence=found.sentence,
-        since_ms=found.since_ms,
-        score=found.score,
-        confidence=found.confidence,
-        anchors=tuple(f"{subject.ref}@{at_ms}" for at_ms in times),
     )

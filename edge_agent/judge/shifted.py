@@ -3,7 +3,9 @@
 import math
 from typing import NamedTuple
 
+from edge_agent.judge.severity import gravity
 from edge_agent.judge.subject import Subject
+from edge_agent.judge.trend import Course
 from edge_agent.judge.words import SIGMA, Ruler, clock, span
 
 TELLING_SIZE = 100.0
@@ -52,11 +54,21 @@ class Shifted(NamedTuple):
         return math.inf if self.ahead is None else (self.ahead - self._value) / self.slope
 
     @property
+    def severity(self) -> str:
+        """How grave it is."""
+        return gravity(self.size, self.way, self.seconds)
+
+    def course(self, subject: Subject, limit: float, confidence: float) -> Course:
+        """Return what a forecast is made of, where `limit` is the one ahead."""
+        slope, error = self.slope, self.slope_error
+        return Course(subject.number, subject.path, self._value, slope, error, limit, confidence, subject.criticality)
+
+    @property
     def _value(self) -> float:
         return self.mean + self.deviation
 
 
-def shift_sentence(subject: Subject, found: Shifted, settling: bool) -> str:  # noqa: FBT001 - a fact, no option
+def shift_sentence(subject: Subject, found: Shifted, *, settling: bool) -> str:
     """Return what was found, in one sentence; tests/judge/test_sentences.py shows how it reads."""
     say = Ruler(subject.unit, found.sigma)
     size = f"{found.size:.1f} {SIGMA}" if found.size < TELLING_SIZE else f"over {TELLING_SIZE:g} {SIGMA}"

@@ -15,48 +15,77 @@ _NOT_NUMBERS = ("bool", "string")
 
 
 class Subject(NamedTuple):
-    """A watched variable."""
+    """A watched variable, with the point it is read from. Both belong to others: this costs next to nothing."""
 
-    number: int
-    path: str
-    """How it is called on site: "pump.bearing_temp"."""
-    ref: str
-    """The anchor of its readings, less their time."""
-    unit: str | None
-    shifts: bool
-    """Whether its level is expected to rest, so that a shift of it means something."""
-    above: float | None = None
-    below: float | None = None
-    """Where trouble begins."""
-    quantum: float = 0.0
-    """Its resolution in its unit; 0 when that is not known."""
+    variable: Variable
+    point: Point
     profile: str | None = None
     criticality: float = DEFAULT_CRITICALITY
     """0..1: how much trouble of its entity weighs. It has no part in the statistics."""
 
     @property
-    def entity(self) -> str:
-        """The entity's local name."""
-        return self.path.partition(".")[0]
+    def number(self) -> int:
+        """Its number in the world."""
+        return self.variable.number
 
     @property
-    def name(self) -> str:
-        """The variable's name within its entity."""
-        return self.path.partition(".")[2]
+    def path(self) -> str:
+        """How it is called on site: "pump.bearing_temp"."""
+        return layout.variable_path(self.variable.entity, self.variable.name)
+
+    @property
+    def unit(self) -> str | None:
+        """What its values are counted in."""
+        return self.variable.unit
+
+    @property
+    def above(self) -> float | None:
+        """The limit above which there is trouble."""
+        return self.point.alarm_above
+
+    @property
+    def below(self) -> float | None:
+        """The limit below which there is trouble."""
+        return self.point.alarm_below
+
+    @property
+    def shifts(self) -> bool:
+        """Whether its level should rest. Counters rise and states jump by nature: only a gauge has one to leave."""
+        return self.point.drift and self.variable.kind == "gauge"
+
+    @property
+    def quantum(self) -> float:
+        """Its resolution in its unit; 0 when that is not known."""
+        point = self.point
+        return abs(point.scale) if isinstance(point, RegisterPoint) and "int" in point.type else 0.0
+
+    def anchor(self, at_ms: int) -> str:
+        """Return the evidence anchor of its reading at a wall time."""
+        return f"{layout.sensor_ref(self.variable.source, self.variable.name)}@{at_ms}"
+
+    def fingerprint(self) -> str:
+        """Return all of its definition that statistics rest on."""
+        parts = (
+            self.path,
+            self.variable.source,
+            self.unit,
+            self.shifts,
+            self.quantum,
+            self.above,
+            self.below,
+            self.profile,
+        )
+        return "|".join(map(str, parts))
 
 
 class Conclusion(NamedTuple):
-    """What a detector has to say now about its open finding."""
+    """How an open finding stands, in figures: what decides whether it is said anew."""
 
-    kind: str
     severity: str
-    sentence: str
     since_ms: int
     raised_ms: int
-    score: float
-    confidence: float
-    size: float = 0.0
-    """In sigma."""
+    size: float
+    """In sigma; 0 where there is no such thing."""
     remarks: tuple[str, ...] = ()
     """What is worth saying beyond the departure itself: "trend" (away from the baseline), "settling"."""
 
@@ -69,37 +98,11 @@ def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
     found = []
     for variable in variables.values():
         source, point = points.get((variable.source, variable.name), (None, None))
-        if source is not None and point is not None and _is_watched(point):
+        if source is not None and point is not None and _is_number(point):
             weight = criticality.get(layout.local_name(variable.entity), DEFAULT_CRITICALITY)
-            found.append(_subject(variable, source, point, weight))
-    return found
+            found.append(Subject(variable, point, source.profile, weight))
+    return [subject for subject in found if subject.shifts or (subject.above, subject.below) != (None, None)]
 
 
-def _is_watched(point: Point) -> bool:
-    number = not (isinstance(point, RegisterPoint) and point.type in _NOT_NUMBERS) and point.identity is None
-    limits = point.alarm_above is not None or point.alarm_below is not None
-    return number and (limits or _shifts(point))
-
-
-def _shifts(point: Point) -> bool:
-    """Counters rise and states jump by their nature: only a gauge has a level to leave."""
-    return point.drift and point.kind == "gauge"
-
-
-def _subject(variable: Variable, source: Source, point: Point, criticality: float) -> Subject:
-    return Subject(
-        number=variable.number,
-        path=layout.variable_path(variable.entity, variable.name),
-        ref=layout.sensor_ref(variable.source, variable.name),
-        unit=variable.unit,
-        shifts=_shifts(point),
-        above=point.alarm_above,
-        below=point.alarm_below,
-        quantum=_quantum(point),
-        profile=source.profile,
-        criticality=criticality,
-    )
-
-
-def _quantum(point: Point) -> float:
-    return abs(point.scale) if isinstance(point, RegisterPoint) and "int" in point.type else 0.0
+def _is_number(point: Point) -> bool:
+    return not (isinstance(point, RegisterPoint) and point.type in _NOT_NUMBERS) and point.identity is None

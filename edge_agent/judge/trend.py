@@ -26,7 +26,7 @@ class Course(NamedTuple):
     """0..1: of the baseline behind it."""
     criticality: float
     """0..1: of its entity."""
-    anchors: tuple[str, ...]
+    anchors: tuple[str, ...] = ()
 
 
 class TrendState(TypedDict):

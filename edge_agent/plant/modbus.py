@@ -6,6 +6,7 @@ the rest of a word that holds a point reads as off.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import groupby
@@ -34,6 +35,8 @@ class ModbusPlant:
 
     async def start(self) -> None:
         """Listen. Raises RuntimeError when the port is taken."""
+        # a client that leaves before its answer makes pymodbus print the last twenty frames as an error
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
         devices = [_device(unit, points.values()) for unit, points in self._points.items()]
         server = ModbusTcpServer(devices, address=("127.0.0.1", self.port), trace_packet=self._heard)
         await server.serve_forever(background=True)

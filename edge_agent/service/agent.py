@@ -8,29 +8,23 @@ a snapshot, and gives what is not yet delivered a moment to go out; the rest wai
 import asyncio
 import contextlib
 import json
+import logging
 import random
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NoReturn
 
 from edge_agent import __version__
 from edge_agent.judge.monitor import Watch
 from edge_agent.model.errors import StoreError
-from edge_agent.model.layout import DataDir
 from edge_agent.model.record import Entry, Report, SnapshotReason
-from edge_agent.model.site import BufferSettings, Site
-from edge_agent.service.boot import restore
+from edge_agent.model.site import Site
+from edge_agent.service.boot import open_store
 from edge_agent.service.clock import Clock, boot_id
 from edge_agent.service.inbox import Inbox
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.runner import Runner
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
-from edge_agent.store.baselines import Baselines
-from edge_agent.store.keys import load_or_make
-from edge_agent.store.lock import Lock
-from edge_agent.store.log import Log
-from edge_agent.store.snapshots import Snapshots
 from edge_agent.sync import commit, ground, snapshot_of, sync
 from edge_agent.twin.baseline import baseline
 from edge_agent.twin.diff import diff
@@ -41,6 +35,8 @@ DRAIN_S = 2.0
 """How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
 CURSOR_EVERY_S = 5.0
 """How often the cursor of what upstream has is written, when no record carries it along."""
+
+_log = logging.getLogger(__name__)
 
 
 class Agent:
@@ -53,35 +49,22 @@ class Agent:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.inbox = Inbox()
-        self.on_turn: Callable[[Report], None] = lambda _: None
         self._clock = Clock()
         self.runners = [Runner(link, self.inbox, self._clock, random.random) for link in links(site, self._clock)]
         self._hands = BusHands(site, self.runners)
         with contextlib.ExitStack() as undo:
-            self._open_store(undo)
+            store = open_store(site, undo)
+            self.ledger = DiskLedger(store.log, store.snapshots, store.key, self._committed)
+            undo.callback(self.ledger.close)
             self._closing = undo.pop_all()
-
-    def _open_store(self, undo: contextlib.ExitStack) -> None:
-        settings = self.site.settings
-        data = DataDir(Path(settings.agent.data_dir))
-        undo.callback(Lock.take(data).release)
-        self.key = load_or_make(data, self.site.world_id)
-        max_bytes = settings.upstream.buffer.max_bytes if settings.upstream else BufferSettings().max_bytes
-        self.log = Log.open(data.log, max_bytes=max_bytes)
-        undo.callback(self.log.close)
-        self.ledger = DiskLedger(
-            self.log, Snapshots.open(data.snapshots, settings.sync.snapshots_kept), self._committed
-        )
-        undo.callback(self.ledger.close)
-        self.upstream = self._way_out()
-        self._baselines = Baselines(data.baselines)
-        self.standing, self._notes = restore(
-            self.site.world_id, self.log.head[:2], self.log.records, self.ledger.snapshots.list(), self.key.public
-        )
-        self._world = baseline(self.site, self.standing.world)
+        self.standing, self._notes = store.standing, store.notes
+        self._baselines = store.baselines
+        self._world = baseline(site, self.standing.world)
         learned = self._baselines.load()
-        watch = Watch(settings.drift, self._world, self.site, None if learned is None else json.loads(learned))
-        self.ground = ground(self.site, self._world, watch, self.key, boot_id())
+        watch = Watch(site.settings.drift, self._world, site, None if learned is None else json.loads(learned))
+        self.ground = ground(site, self._world, watch, store.key, boot_id())
+        self.upstream = self._way_out()
+        self._full = False
 
     def _way_out(self) -> Upstream | None:
         settings = self.site.settings.upstream
@@ -134,10 +117,10 @@ class Agent:
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""
         readings, drops = self.inbox.take()
+        told = (*notes, *drops, *self.ledger.notes())
         self.standing, report = await sync(
-            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), (*notes, *drops)
+            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told
         )
-        self.on_turn(report)
         return report
 
     def close(self) -> None:
@@ -169,14 +152,27 @@ class Agent:
         due_s = loop.time() + min(FIRST_TURN_S, settings.interval)
         snapshot_s = loop.time() + settings.snapshot_every
         while not await _set_before(stop, due_s):
-            await self.turn()
+            if await self._has_room():
+                await self.turn()
             now_s = loop.time()
             if now_s >= snapshot_s:
                 await self._keep_snapshot("interval")
                 snapshot_s = now_s + settings.snapshot_every
             due_s = max(due_s + settings.interval, now_s)
 
+    async def _has_room(self) -> bool:
+        """Ask for room for one more record; without any, readings wait in the inbox and no turn is made."""
+        room = await self.ledger.has_room()
+        if room == self._full:
+            self._full = not room
+            if room:
+                _log.info("log: there is room again")
+            else:
+                _log.error("log: full of what may not be dropped: no turn is made until upstream has taken some")
+        return room
+
     async def _end(self) -> None:
+        self.ledger.stopping = True
         await self.turn((Entry("stop", {"reason": "asked to stop"}),))
         await self._keep_snapshot("stop")
         if self.upstream is not None:
@@ -194,7 +190,7 @@ class Agent:
     async def _keep_cursor(self) -> NoReturn:
         while True:
             await asyncio.sleep(CURSOR_EVERY_S)
-            await self.ledger.work(self.log.flush_acknowledged)
+            await self.ledger.flush()
 
 
 async def _set_before(event: asyncio.Event, when_s: float) -> bool:

@@ -1,24 +1,45 @@
 """From what stands on disk to a standing: the newest good snapshot, and the records after it, each verified.
 
+`open_store` takes the lock first, so that nobody else writes meanwhile.
+
 Nothing is taken on trust from a card that was in somebody's pocket: where the replay does not hold, an older
 snapshot is tried, and without any the world is built again from readings, on the same chain and saying so.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from edge_agent.model.errors import TrustError, WireError
-from edge_agent.model.record import Entry
+from edge_agent.model.layout import DataDir
+from edge_agent.model.record import ZERO_DIGEST, Entry
+from edge_agent.model.site import BufferSettings, Site
 from edge_agent.model.world import World, replace_world
 from edge_agent.seal.digest import entity_digests, state_digest
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keys import PrivateKey, PublicKey
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import unseal_stretch
-from edge_agent.store.shelf import Item
-from edge_agent.store.snapshots import Stored
+from edge_agent.store.baselines import Baselines
+from edge_agent.store.keys import load_or_make
+from edge_agent.store.lock import Lock
+from edge_agent.store.log import Log
+from edge_agent.store.shelf import Item, Shelf
+from edge_agent.store.snapshots import Snapshots, Stored
 from edge_agent.sync import Standing
 from edge_agent.twin.baseline import empty_world
 from edge_agent.twin.diff import apply
+
+
+class Store(NamedTuple):
+    """What an agent holds open on disk, and what it found there."""
+
+    key: PrivateKey
+    log: Log
+    snapshots: Snapshots
+    baselines: Baselines
+    standing: Standing
+    notes: tuple[Entry, ...]
 
 
 class Restored(NamedTuple):
@@ -28,8 +49,50 @@ class Restored(NamedTuple):
     notes: tuple[Entry, ...]
 
 
+def open_store(site: Site, undo: contextlib.ExitStack) -> Store:
+    """Open the data folder; `undo` lets go of it. Raises StoreError, and TrustError for a key that may not be used."""
+    settings = site.settings
+    data = DataDir(Path(settings.agent.data_dir))
+    undo.callback(Lock.take(data).release)
+    key = load_or_make(data, site.world_id)
+    snapshots = Snapshots.open(data.snapshots, settings.sync.snapshots_kept)
+    notes: list[Entry] = []
+    if snapshots.fault:
+        notes.append(Entry("rebaseline", {"reason": snapshots.fault}))
+    known = _newest(snapshots.list(), site.world_id, key.public)
+    notes += _rolled_back(data, known[0])
+    buffer = settings.upstream.buffer if settings.upstream else BufferSettings()
+    log = Log.open(data.log, max_bytes=buffer.max_bytes, known=known)
+    undo.callback(log.close)
+    log.keep_from(snapshots.oldest_seq() + 1)
+    restored = restore(site.world_id, log.head[:2], log.records, snapshots.list(), key.public)
+    notes += restored.notes
+    return Store(key, log, snapshots, Baselines(data.baselines), restored.standing, tuple(notes))
+
+
+def _newest(snapshots: Iterable[Stored], world_id: str, key: PublicKey) -> tuple[int, bytes]:
+    """Return the record that the newest good snapshot stands at, and its digest."""
+    for stored in snapshots:
+        with contextlib.suppress(WireError, TrustError):
+            snapshot = unseal_snapshot(stored.envelope, key)
+            if snapshot.world.world_id == world_id:
+                return snapshot.world.version, snapshot.head
+    return 0, ZERO_DIGEST
+
+
+def _rolled_back(data: DataDir, seq: int) -> Iterable[Entry]:
+    """Say so when a snapshot is ahead of the log: the log is an older copy, or it lost its end."""
+    end = Shelf.survey(data.log).stand.seq if data.log.is_dir() else 0
+    if end < seq:
+        yield Entry("rolled-back", {"log": end, "snapshot": seq})
+
+
 def restore(
-    world_id: str, end: tuple[int, bytes], records: Callable[[int], Iterable[Item]], snapshots: Iterable[Stored], key: PublicKey
+    world_id: str,
+    end: tuple[int, bytes],
+    records: Callable[[int], Iterable[Item]],
+    snapshots: Iterable[Stored],
+    key: PublicKey,
 ) -> Restored:
     """Return the world as the newest record left it.
 

@@ -1,13 +1,22 @@
 """Where records and checkpoints become durable: the store, worked by one thread, so that no fsync stops the loop."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from edge_agent.model.record import Sealed, Snapshot
+from edge_agent.model.errors import TrustError, WireError
+from edge_agent.model.record import Entry, Sealed, Snapshot
+from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.squash import merge, seal_stretch
 from edge_agent.store.log import Log
+from edge_agent.store.segment import Hole, name_of
 from edge_agent.store.snapshots import Snapshots
+from edge_agent.twin.diff import compose
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -15,15 +24,25 @@ T = TypeVar("T")
 class DiskLedger:
     """See sync.Ledger and uplink.publisher.Backlog. `committed` is called on the event loop after each record."""
 
-    def __init__(self, log: Log, snapshots: Snapshots, committed: Callable[[], None]) -> None:
-        self.log = log
-        self.snapshots = snapshots
+    def __init__(self, log: Log, snapshots: Snapshots, key: PrivateKey, committed: Callable[[], None]) -> None:
+        self._log = log
+        self._snapshots = snapshots
+        self._key = key
         self._committed = committed
+        self._told_holes: set[Hole] = set()
+        self._squashed: deque[Entry] = deque()
         self._thread = ThreadPoolExecutor(1, "disk")
+        self.stopping = False
+        """Whether what is committed now are the last records of a safe stop, which may take the reserve."""
+
+    async def has_room(self) -> bool:
+        """Make room for a record if there is none, by squashing; False when nothing more helps. Raises StoreError."""
+        return self._log.room() == "free" or await self.work(self._make_room)
 
     async def commit(self, sealed: Sealed) -> None:
         """Append to the log. Raises StoreError."""
-        await self.work(lambda: self.log.append(sealed))
+        append = self._log.append_last if self.stopping else self._log.append
+        await self.work(lambda: append(sealed))
         self._committed()
 
     async def keep(self, snapshot: Snapshot, envelope: bytes) -> None:
@@ -31,28 +50,41 @@ class DiskLedger:
         world = snapshot.world
 
         def add() -> None:
-            self.snapshots.add(envelope, world.version, world.at_ms, snapshot.reason, snapshot.state)
-            self.log.keep_from(self.snapshots.oldest_seq())
+            self._snapshots.add(envelope, world.version, world.at_ms, snapshot.reason, snapshot.state)
+            self._log.keep_from(self._snapshots.oldest_seq() + 1)
 
         await self.work(add)
+
+    async def flush(self) -> None:
+        """Make durable how far upstream has come. Raises StoreError."""
+        await self.work(self._log.flush_acknowledged)
+
+    def notes(self) -> list[Entry]:
+        """Return what must be said of the log since the last call: damage that was found, ranges that were squashed."""
+        new = [hole for hole in self._log.holes if hole not in self._told_holes]
+        self._told_holes.update(new)
+        found = [Entry("hole", {**hole._asdict(), "segment": name_of(hole.segment)}) for hole in new]
+        while self._squashed:
+            found.append(self._squashed.popleft())
+        return found
 
     @property
     def head_seq(self) -> int:
         """The newest record (see uplink.publisher.Backlog)."""
-        return self.log.head.seq
+        return self._log.head.seq
 
     @property
     def acked(self) -> int:
         """The last record that was delivered."""
-        return self.log.head.acked
+        return self._log.head.acked
 
     def read(self, first_seq: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """Return (last record covered, envelope) of what is to be sent. Raises StoreError."""
-        return [(item.seq, item.envelope) for item in self.log.read(first_seq, max_bytes)]
+        return [(item.seq, item.envelope) for item in self._log.read(first_seq, max_bytes)]
 
     def acknowledge(self, seq: int) -> None:
         """Remember that everything up to `seq` was delivered."""
-        self.log.acknowledge(seq)
+        self._log.acknowledge(seq)
 
     async def work(self, what: Callable[[], T]) -> T:
         """Do something in the disk's thread, after what is already under way there."""
@@ -61,3 +93,19 @@ class DiskLedger:
     def close(self) -> None:
         """Wait for the disk and end its thread."""
         self._thread.shutdown()
+
+    def _make_room(self) -> bool:
+        while self._log.room() == "squash":
+            work = self._log.squash_candidates()
+            if work is None:
+                break
+            try:
+                stretch = merge(work.envelopes, self._key.public, compose)
+            except (TrustError, WireError) as error:
+                # What does not verify is not signed again; it stays as it is, for whoever examines it.
+                _log.error("log: records %d to %d are left as they are: %s", work.first, work.last, error)
+                self._log.leave_as_is(work.first)
+                continue
+            self._log.replace(work.first, work.last, seal_stretch(stretch, self._key))
+            self._squashed.append(Entry("squash", {"from": work.first, "to": work.last}))
+        return self._log.room() == "free"

@@ -79,6 +79,7 @@ class Runner:
                 self._fail_all(error)
             finally:
                 await self.link.close()
+            _heed_cancellation()
             await asyncio.sleep(backoff.failed())
 
     async def ask(self, what: Callable[[], Awaitable[Any]]) -> Any:
@@ -109,6 +110,7 @@ class Runner:
         """Wait for what the device says by itself; silence makes its values stale."""
         silent = False
         while True:
+            _heed_cancellation()
             try:
                 async with asyncio.timeout(poll.timeout_s):
                     readings = await self.link.read(poll)
@@ -133,6 +135,7 @@ class Runner:
         known = self.link.polls
         due = self._first_round()
         while True:
+            _heed_cancellation()
             await self._wait(due[0][0] if due else None)
             if self._asks:
                 await self._answer(*self._asks.popleft())
@@ -233,3 +236,10 @@ class Runner:
 
     def _now_s(self) -> float:
         return self._clock().mono_ns / 1e9
+
+
+def _heed_cancellation() -> None:
+    """End this task if it was asked to end, whoever swallowed that: wait_for of Python 3.11 does when both come at once."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -57,14 +57,14 @@ def is_filter(topic: str) -> bool:
 
 
 def matches(wanted: str, topic: str) -> bool:
-    """Whether a topic is one of those that a filter asks for (MQTT 5, 4.7)."""
+    """Whether a topic, or everything that another filter asks for, is what a filter asks for (MQTT 5, 4.7)."""
     levels, found = wanted.split("/"), topic.split("/")
     if topic.startswith("$") and levels[0] in ("+", "#"):
         return False
     for i, level in enumerate(levels):
         if level == "#":
             return True
-        if i == len(found) or level not in ("+", found[i]):
+        if i == len(found) or found[i] == "#" or level not in ("+", found[i]):
             return False
     return len(levels) == len(found)
 
@@ -115,7 +115,7 @@ class MqttBroker:
         await self.close()
         self._session = Session(self.bus, self._access, self._client_id)
         await self._session.open()
-        await self._session.subscribe(sorted({inbox.topic for inbox in self._inboxes.values()}))
+        await self._session.subscribe(_apart({inbox.topic for inbox in self._inboxes.values()}))
 
     async def read(self, poll: Poll) -> list[Reading]:
         """Wait for the next message that tells of a point of this source. Raises LinkError or WireError."""
@@ -169,6 +169,11 @@ class MqttBroker:
                 self.dropped["nobody read"] += 1
             inbox.messages.append((message, at))
             inbox.stirred.set()
+
+
+def _apart(topics: set[str]) -> list[str]:
+    """Return the filters that no other one covers: a broker may send a message once for each that matches it."""
+    return sorted(t for t in topics if not any(other != t and matches(other, t) for other in topics))
 
 
 def _poll(inbox: _Inbox) -> Poll:

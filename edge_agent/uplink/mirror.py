@@ -17,7 +17,7 @@ import logging
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Self
 
 from edge_agent.model.errors import LinkError, TrustError, WireError
@@ -64,6 +64,7 @@ class Mirror:
         self._snapshot: bytes | None = None
         """The newest one, as long as the records that lead there may still come."""
         self._session: Session | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._entered = False
         self._failures = 0
         self._known_seq = 1
@@ -110,13 +111,20 @@ class Mirror:
         """Wait for the next change. May be cancelled and called again: no change is lost."""
         while not self._told:
             if self._session is None:
-                await self._connect()
+                await self._connected()
             else:
                 await self._hear(self._session)
         told = self._told.popleft()
         if isinstance(told, (TrustError, WireError)):
             raise told
         return told
+
+    async def _connected(self) -> None:
+        """Wait for the attempt to connect that is under way; it goes on when the caller has lost patience."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="mirror-connect")
+        await asyncio.shield(self._connecting)
+        self._connecting = None
 
     async def _connect(self) -> None:
         """Connect and subscribe, or wait for a moment after it failed."""
@@ -139,6 +147,10 @@ class Mirror:
                 await session.close()
 
     async def _leave(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+            self._connecting = None
         session, self._session = self._session, None
         if session is not None:
             self.counts["dropped"] += session.dropped
@@ -162,7 +174,8 @@ class Mirror:
     def _take(self, message: Message) -> None:
         before = self._follower.seq
         if message.topic == self._topic["record"]:
-            self._take_records(message.payload)
+            with self._telling_lies():
+                self._take_records(split(message.payload))
         elif message.topic == self._topic["snapshot"]:
             self._take_snapshot(message.payload)
         elif message.topic == self._topic["status"]:
@@ -183,18 +196,15 @@ class Mirror:
             self.counts["lies"] += 1
             self._told.append(lie)
 
-    def _take_records(self, payload: bytes) -> None:
+    def _take_records(self, envelopes: Iterable[bytes]) -> None:
+        """Take them up to the first lie: after one, nothing else in the same message is worth a look."""
         with self._telling_lies():
-            for envelope in split(payload):
-                self._take_record(envelope)
-
-    def _take_record(self, envelope: bytes) -> None:
-        with self._telling_lies():
-            found = self._follower.take(envelope)
-            if isinstance(found, Gap):
-                self._early.append(envelope)
-            else:
-                self._told.extend(found)
+            for envelope in envelopes:
+                found = self._follower.take(envelope)
+                if isinstance(found, Gap):
+                    self._early.append(envelope)
+                else:
+                    self._told.extend(found)
 
     def _take_snapshot(self, envelope: bytes) -> None:
         with self._telling_lies():
@@ -216,7 +226,7 @@ class Mirror:
         kept = list(self._early)
         self._early.clear()
         for envelope in kept:
-            self._take_record(envelope)
+            self._take_records([envelope])
 
     def _plan_to_ask(self, patience_s: float) -> None:
         """Plan to ask when something is missing and does not come within `patience_s`, else not to."""

@@ -4,11 +4,13 @@
 
 Device, broker and subject are processes of their own. The subjects are (a) the floor, a bare pymodbus loop that
 reads and decodes and does nothing else, and (b) the agent with everything on: twin, statistics, log, signatures,
-upstream. CPU is user and system time from /proc/PID/stat, in ticks of 10 ms. Bytes upstream are payloads as a
-subscriber gets them. Flash is the lesser of two figures that are both too high: `write_bytes` of /proc/PID/io, for
-which a kernel with large folios counts up to 256 KiB when one page of a file changes (Linux 6.18 on ext4 does), and
-what the disk under --dir wrote for all processes together. Neither counts on tmpfs. Figures move by some per cent
-from run to run; the ratios are what counts.
+upstream.
+
+CPU is the time that all threads ran, user and system, from schedstat under /proc: the ticks of /proc/PID/stat are
+too coarse for the floor. Bytes upstream are payloads as a subscriber gets them. Flash is the lesser of two figures
+that are both too high: `write_bytes` of /proc/PID/io, for which a kernel with large folios counts up to 256 KiB
+when one page of a file changes (Linux 6.18 on ext4 does), and what the disk under --dir wrote for all processes
+together. Neither counts on tmpfs. Figures move by some per cent from run to run; the ratios are what counts.
 """
 
 import argparse
@@ -145,12 +147,11 @@ def disk_written(folder):
 
 def usage(pid, folder):
     """Read what a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
+    ran_ns = sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     lines = Path(f"/proc/{pid}/io").read_text() + Path(f"/proc/{pid}/status").read_text()
     table = dict(line.split(":", 1) for line in lines.splitlines())
-    cpu_s, resident = ticks / os.sysconf("SC_CLK_TCK"), int(table["VmRSS"].split()[0]) * 1024
-    return Usage(cpu_s, int(table["write_bytes"]), disk_written(folder), resident)
+    resident = int(table["VmRSS"].split()[0]) * 1024
+    return Usage(ran_ns / 1e9, int(table["write_bytes"]), disk_written(folder), resident)
 
 
 async def measure(name, process, folder, settle_s, seconds, upstream):

@@ -35,7 +35,9 @@ def test_every_commands_help_has_an_example(name):
     assert "example" in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["chek"], ["run"], ["log"], ["log", "verify"], ["mirror"], ["demo", "--second", "x"]])
+@pytest.mark.parametrize(
+    "words", [[], ["chek"], ["run"], ["log"], ["log", "verify"], ["mirror"], ["demo", "--second", "x"]]
+)
 def test_used_wrongly_is_two(words):
     done = run(*words)
     assert done.returncode == 2
@@ -53,7 +55,13 @@ def test_check_lists_every_problem_and_ends_with_one(tmp_path):
 def test_check_says_what_a_good_file_will_do_and_touches_nothing(tmp_path):
     done = run("check", written(tmp_path, METER))
     assert done.returncode == 0, done.stdout
-    for words in ("a turn every 1 s", "tcp://127.0.0.1:502", "meter: fc4", "3 variables", "nothing leaves this gateway"):
+    for words in (
+        "a turn every 1 s",
+        "tcp://127.0.0.1:502",
+        "meter: fc4",
+        "3 variables",
+        "nothing leaves this gateway",
+    ):
         assert words in done.stdout
     assert not (tmp_path / "data").exists()
 

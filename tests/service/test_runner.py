@@ -199,3 +199,25 @@ def test_the_clock_is_this_machines(text):
     assert at.at_ms > 1_600_000_000_000
     assert Clock()().mono_ns >= at.mono_ns
     assert isinstance(at.synced, bool)
+
+
+def test_a_link_that_swallows_its_cancellation_does_not_keep_the_agent_from_stopping():
+    link = FakeLink(["a"])
+
+    async def deaf():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        raise LinkError("connection refused", "link")
+
+    link.open = deaf
+
+    async def go():
+        task = asyncio.create_task(Runner(link, Inbox(), Clock(), lambda: 0.5).run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(2):
+            await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(go())

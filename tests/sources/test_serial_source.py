@@ -32,7 +32,7 @@ class Device:
         self.master, near = pty.openpty()
         tty.setraw(near)
         self.path = os.ttyname(near)
-        self._near = near
+        self._ends = [self.master, near]
 
     def __enter__(self):
         return self
@@ -48,9 +48,8 @@ class Device:
 
     def vanish(self):
         """Be pulled out."""
-        for end in (self.master, self._near):
-            with contextlib.suppress(OSError):
-                os.close(end)
+        while self._ends:
+            os.close(self._ends.pop())
 
 
 class Counting:
@@ -80,6 +79,13 @@ def with_device(scenario, **rest):
                 await link.close()
 
     return asyncio.run(run())
+
+
+async def until(link, done):
+    """Wait until the link has taken in what it takes."""
+    while not done():
+        link._news.clear()
+        await link._news.wait()
 
 
 def seen(readings):
@@ -176,8 +182,7 @@ def test_when_nobody_reads_the_oldest_lines_go_counted():
     async def scenario(device, link, poll):
         for begin in range(0, 1100, 50):
             device.says(*[b"inlet_temp,%d" % i for i in range(begin, begin + 50)])
-            while len(link._lines) + link.dropped["nobody read"] < begin + 50:
-                await asyncio.sleep(0)  # the event loop takes what the device said
+            await until(link, lambda come=begin + 50: len(link._lines) + link.dropped["nobody read"] == come)
         return await link.read(poll), link.dropped["nobody read"]
 
     found, dropped = with_device(scenario)
@@ -190,8 +195,7 @@ def test_a_port_that_says_only_rubbish_keeps_nothing():
         for _ in range(20):
             device.sends(b"\xff" * 2000)
             await asyncio.sleep(0)
-        while not link.dropped["length"]:
-            await asyncio.sleep(0)
+        await until(link, lambda: link.dropped["length"])
         return len(link._framer._line), len(link._lines)
 
     assert with_device(scenario) == (0, 0)
@@ -221,11 +225,9 @@ def test_a_device_that_vanishes_is_a_lost_link_after_what_it_said_before():
 def test_lines_that_came_before_the_loss_are_still_read():
     async def scenario(device, link, poll):
         device.says(b"flow,0")
-        while not link._lines:
-            await asyncio.sleep(0)
+        await until(link, lambda: link._lines)
         device.vanish()
-        while not link._loss:
-            await asyncio.sleep(0)
+        await until(link, lambda: link._loss)
         found = await link.read(poll)
         with pytest.raises(LinkError):
             await link.read(poll)
@@ -306,7 +308,7 @@ def test_what_may_stand_in_a_url(options):
 @pytest.mark.parametrize(
     ("path", "options", "wanted"),
     [
-        ("ttyUSB0", "", "got \"serial://ttyUSB0\", wanted serial:///dev/…[?baud"),
+        ("ttyUSB0", "", 'got "serial://ttyUSB0", wanted serial:///dev/…[?baud'),
         ("host/dev/x", "", "wanted serial:///dev/…"),
         ("/dev/x", "#y", "wanted serial:///dev/…"),
         ("/dev/x", "?boud=9600", 'an unknown option "boud", wanted one of baud, bits, parity, stop (did you mean "baud"?)'),

@@ -3,9 +3,12 @@
 A store without one fsync passes any number of kills, for memory survives those; it does not pass this.
 """
 
+import itertools
+
 from faulty_disk import FaultyDisk, PowerCut
 from small import CHAIN, FOLDER, KEY, LEAST, check_items, inspected, open_log, record
 
+from edge_agent.model.errors import StoreError
 from edge_agent.store.squash import squash
 from edge_agent.twin.diff import compose
 
@@ -86,26 +89,62 @@ def plain(story):
     story.append()
 
 
-def full(story):
-    """A link that is down: delivered segments go, the rest is squashed, then merged."""
+def prepared(records, audit, keep_from=1):
+    """Return a story whose log has been filled, its process ended."""
+    story = Story(FaultyDisk())
     story.open()
-    story.log.keep_from(9)
-    for n in range(12):
-        story.append()
-    story.acknowledge(12)
-    for n in range(56):
-        story.append(audit=2)
+    story.log.keep_from(keep_from)
+    for _ in range(records):
+        story.append(audit)
     story.close()
+    return story
+
+
+def go_on(before, disk):
+    """Return the story going on from there on a copy of its disk."""
+    story = Story(disk)
+    story.records = list(before.records)
+    return story
+
+
+def squashing(story):
+    """A link that is down: old segments are squashed, then squashed neighbours merged."""
     story.open()
+    while len(story.records) < 121:
+        story.append(audit=3)
+
+
+def back_again(story):
+    """The link is back: all was delivered in one go, and the next records need the room."""
+    story.open()
+    story.acknowledge(len(story.records))
+    story.log.keep_from(len(story.records))
+    story.append()
+    story.append(text="x" * 9_000)
     story.append()
 
 
-def cut_everywhere(workload, start=0, step=1):
-    at = start
-    while True:
-        disk = FaultyDisk()
+def stopping(story):
+    """A safe stop on a full disk, and the start after it."""
+    story.open()
+    for _ in range(12):
+        story.under_way = record(story.log.head.seq + 1, story.log.head.digest)
+        try:
+            story.log.append_last(story.under_way)
+        except StoreError:
+            break
+        story.records.append(story.under_way)
+        story.under_way = None
+    story.close()
+    story.open()
+
+
+def cut_everywhere(workload, before=None):
+    """Run a workload as often as it has file operations, with the power cut at each; return how many those are."""
+    for at in itertools.count():
+        disk = before.disk.after_cut(lambda n: 1) if before else FaultyDisk()
         disk.cut_at = at
-        story = Story(disk)
+        story = go_on(before, disk) if before else Story(disk)
         try:
             workload(story)
         except PowerCut:
@@ -114,15 +153,22 @@ def cut_everywhere(workload, start=0, step=1):
             story.check(disk.killed())
         else:
             return at
-        at += step
 
 
 def test_no_power_cut_loses_what_was_promised():
     assert cut_everywhere(plain) > 150
 
 
-def test_no_power_cut_while_room_is_made_loses_what_was_promised():
-    assert cut_everywhere(full, start=40, step=3) > 300
+def test_no_power_cut_while_records_are_squashed_loses_what_was_promised():
+    assert cut_everywhere(squashing, prepared(112, 3)) > 100
+
+
+def test_no_power_cut_while_delivered_segments_are_removed_loses_what_was_promised():
+    assert cut_everywhere(back_again, prepared(60, 1)) > 40
+
+
+def test_no_power_cut_at_a_safe_stop_on_a_full_disk_loses_what_was_promised():
+    assert cut_everywhere(stopping, prepared(60, 1)) > 40
 
 
 def test_a_second_cut_during_recovery_loses_nothing_either():

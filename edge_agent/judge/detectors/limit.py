@@ -10,6 +10,7 @@ from typing import NamedTuple, TypedDict
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import Ruler, clock
 
+SEVERITY = "high"
 QUIET = 12
 """A value on the edge, beyond it every other time, comes to such a run once in 8 000 readings."""
 
@@ -55,17 +56,25 @@ class Limit:
         if self.open is None or self.open.above != above:
             self.open = Crossing(above, value, at_ms)
 
-    def conclude(self, subject: Subject, trust: float) -> Conclusion | None:
-        """Return what there is to say of the open crossing; `trust` is the share of good readings (0..1)."""
-        if self.open is None:
-            return None
+    def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
+        """Return how the open crossing stands."""
+        return None if self.open is None else Conclusion(SEVERITY, self.open.at_ms, self.open.at_ms, size=0.0)
+
+    def sentence(self, subject: Subject) -> str:
+        """Return the open crossing in words."""
+        assert self.open is not None
         above, value, at_ms = self.open
         say = Ruler(subject.unit, 1.0).exactly
-        limit = say(self._above if above else self._below)
-        sentence = (
-            f"{subject.path} went {'above' if above else 'below'} its limit of {limit} at {clock(at_ms)}: {say(value)}"
-        )
-        return Conclusion(self.kind, "high", sentence, at_ms, at_ms, score=1.0, confidence=trust)
+        side, limit = ("above", self._above) if above else ("below", self._below)
+        return f"{subject.path} went {side} its limit of {say(limit)} at {clock(at_ms)}: {say(value)}"
+
+    def evidence(self) -> float:
+        """Return the score: one good reading beyond a limit is proof."""
+        return 1.0
+
+    def confidence(self) -> float:
+        """Return how far the baseline can be relied upon: there is none to doubt."""
+        return 1.0
 
     def to_state(self) -> LimitState:
         """Return it as plain JSON values, without the limits: they are the configuration's."""

@@ -1,0 +1,379 @@
+import asyncio
+import contextlib
+
+import pytest
+from peers import Wire
+
+from edge_agent.model.checked import Seconds
+from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireError
+from edge_agent.model.profile import PathPoint
+from edge_agent.model.reading import Instant
+from edge_agent.model.site import BrokerAccess, MqttSettings, Source
+from edge_agent.mqtt import Session
+from edge_agent.sources.mqtt import is_filter, links, matches
+
+POINTS = (
+    PathPoint(name="temperature", path="$.temperature", range=(-60, 125)),
+    PathPoint(name="humidity", path="$.air['relative humidity'][0]"),
+    PathPoint(name="state", path="$.state", kind="state"),
+)
+WHOLE = (PathPoint(name="value", path="$", kind="state"),)
+
+
+class Counting:
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 1
+        return Instant(self.now, self.now, synced=False)
+
+
+def source(url, topic="home/room", name="room", points=POINTS, access=None, **rest):
+    settings = MqttSettings(name=name, url=url, topic=topic, access=access or BrokerAccess(), **rest)
+    return Source(settings, f"w:sensor:{name}", "sensor", points)
+
+
+def with_broker(broker, scenario, *sources, url=None):
+    """Run a scenario with an open link and a `say(topic, payload)` that returns when the broker has it."""
+
+    async def run():
+        (link,) = links(sources or [source(broker.url)], Counting())
+        device = Session(url or broker.url, BrokerAccess(), "device")
+        await device.open()
+        await link.open()
+        try:
+            return await asyncio.wait_for(scenario(link, device.publish), 10)
+        finally:
+            await link.close()
+            await device.close()
+
+    return asyncio.run(run())
+
+
+def seen(readings):
+    return {reading.point: (reading.value, reading.quality) for reading in readings}
+
+
+def test_a_message_becomes_readings_with_the_topic_as_their_anchor(broker):
+    async def scenario(link, say):
+        await say("home/room", b'{"temperature": 0, "air": {"relative humidity": [40.5]}, "state": false}')
+        return await link.read(link.polls[0])
+
+    found = with_broker(broker, scenario)
+    assert seen(found) == {"temperature": (0.0, "good"), "humidity": (40.5, "good"), "state": (False, "good")}
+    assert {id(reading.anchor) for reading in found} == {id(found[0].anchor)}
+    assert (found[0].anchor.source, found[0].anchor.detail) == ("room", "home/room")
+    assert found[0].anchor.at.mono_ns == 1
+
+
+def test_what_a_message_does_not_hold_has_not_been_read(broker):
+    async def scenario(link, say):
+        await say("home/room", b'{"linkquality": 7}')
+        await say("home/room", b'{"temperature": -0.5, "linkquality": 7}')
+        return await link.read(link.polls[0]), dict(link.dropped)
+
+    found, dropped = with_broker(broker, scenario)
+    assert seen(found) == {"temperature": (-0.5, "good")}
+    assert dropped == {"no point in it": 1}
+
+
+def test_a_value_that_cannot_be_used_is_a_reading_with_its_reason(broker):
+    async def scenario(link, say):
+        await say("home/room", b'{"temperature": 999, "air": {"relative humidity": ["wet"]}, "state": null}')
+        return await link.read(link.polls[0])
+
+    assert seen(with_broker(broker, scenario)) == {
+        "temperature": (None, "bad:range"),
+        "humidity": (None, "bad:type"),
+        "state": (None, "bad:sentinel"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("payload", "wanted"), [(b"Online", "Online"), (b"0", 0), (b"false", False), (b'""', ""), (b"21.5", 21.5)]
+)
+def test_a_plain_payload_is_the_value_of_the_whole(broker, payload, wanted):
+    async def scenario(link, say):
+        await say("home/room", payload)
+        return await link.read(link.polls[0])
+
+    found = with_broker(broker, scenario, source(broker.url, points=WHOLE))
+    assert seen(found) == {"value": (wanted, "good")}
+    assert type(found[0].value) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"\xff", b'{"a":1,"a":2}', b'{"temperature": NaN}', b"[" * 99, b" " * 70_000]
+)
+def test_a_message_that_is_none_is_a_wire_error_and_the_next_is_read(broker, payload):
+    async def scenario(link, say):
+        await say("home/room", payload)
+        await say("home/room", b'{"temperature": 0}')
+        with pytest.raises(WireError, match=r"^home/room: message: got ") as refusal:
+            await link.read(link.polls[0])
+        return refusal.value.reason, await link.read(link.polls[0])
+
+    reason, found = with_broker(broker, scenario)
+    assert reason == "garbage"
+    assert seen(found) == {"temperature": (0.0, "good")}
+
+
+def test_a_retained_message_is_of_an_unknown_time_and_says_so(broker):
+    async def run():
+        device = Session(broker.url, BrokerAccess(), "device")
+        await device.open()
+        await device.publish("home/room", b'{"temperature": 0, "state": null}', retain=True)
+        (link,) = links([source(broker.url)], Counting())
+        await link.open()
+        old = await link.read(link.polls[0])
+        await device.publish("home/room", b'{"temperature": 1}', retain=True)
+        new = await link.read(link.polls[0])
+        await link.close()
+        await device.close()
+        return old, new
+
+    old, new = asyncio.run(asyncio.wait_for(run(), 10))
+    assert seen(old) == {"temperature": (0.0, "uncertain:stale"), "state": (None, "bad:sentinel")}
+    assert seen(new) == {"temperature": (1.0, "good")}
+
+
+def test_sources_of_one_broker_share_a_session_and_each_gets_its_own(broker):
+    sources = [
+        source(broker.url, "home/a", "a"),
+        source(broker.url, "home/b", "b"),
+        source(broker.url, "home/+", "all"),
+        source(broker.url, "other/#", "other"),
+    ]
+
+    async def scenario(link, say):
+        reading = {poll.source: asyncio.create_task(link.read(poll)) for poll in link.polls}
+        await asyncio.sleep(0)  # all of them wait before the first message comes, in the order of their creation
+        await say("home/b", b'{"temperature": 2}')
+        await say("home/a", b'{"temperature": 1}')
+        found = {name: seen(await reading[name]) for name in ("a", "b", "all")}
+        again = asyncio.create_task(link.read(link.polls[2]))
+        await say("other", b'{"temperature": 0}')
+        found["other"] = seen(await reading["other"])
+        found["again"] = seen(await again)
+        return found
+
+    found = with_broker(broker, scenario, *sources)
+    assert {name: values["temperature"][0] for name, values in found.items()} == {
+        "a": 1.0,
+        "b": 2.0,
+        "all": 2.0,
+        "other": 0.0,
+        "again": 1.0,
+    }
+
+
+def test_when_the_read_that_listens_is_given_up_another_listens(broker):
+    sources = [source(broker.url, "home/a", "a"), source(broker.url, "home/b", "b"), source(broker.url, "home/c", "c")]
+
+    async def scenario(link, say):
+        first, second, third = [asyncio.create_task(link.read(poll)) for poll in link.polls]
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await say("home/c", b'{"temperature": 3}')
+        await say("home/b", b'{"temperature": 2}')
+        await say("home/a", b'{"temperature": 0}')
+        return [seen(await reading)["temperature"][0] for reading in (third, second, link.read(link.polls[0]))]
+
+    assert with_broker(broker, scenario, *sources) == [3.0, 2.0, 0.0]
+
+
+def test_a_source_that_is_not_read_loses_its_oldest_messages_counted_and_no_other_does(broker):
+    sources = [source(broker.url, "home/a", "a"), source(broker.url, "home/b", "b")]
+
+    async def scenario(link, say):
+        reading = asyncio.create_task(link.read(link.polls[1]))
+        for i in range(130):
+            await say("home/a", b'{"temperature": %d}' % (i % 100))
+        await say("home/b", b'{"temperature": 0}')
+        other = seen(await reading)
+        first = seen(await link.read(link.polls[0]))
+        return other["temperature"][0], first["temperature"][0], dict(link.dropped)
+
+    assert with_broker(broker, scenario, *sources) == (0.0, 30.0, {"nobody read": 30})
+
+
+def test_a_lost_broker_ends_every_read_and_the_link_can_be_opened_again(broker):
+    async def run():
+        async with Wire(broker.port) as wire:
+            (link,) = links([source(wire.url, "home/a", "a"), source(wire.url, "home/b", "b")], Counting())
+            await link.open()
+            reading = [asyncio.create_task(link.read(poll)) for poll in link.polls]
+            await asyncio.sleep(0)
+            await wire.cut()
+            ends = await asyncio.gather(*reading, return_exceptions=True)
+            with pytest.raises(LinkError):
+                await link.read(link.polls[0])
+            with pytest.raises(LinkError):
+                await link.open()
+            await wire.heal()
+            await link.open()
+            device = Session(broker.url, BrokerAccess(), "device")
+            await device.open()
+            await device.publish("home/b", b'{"temperature": 0}')
+            found = await link.read(link.polls[1])
+            await device.close()
+            await link.close()
+            return ends, found
+
+    ends, found = asyncio.run(asyncio.wait_for(run(), 10))
+    assert [(type(end), end.reason) for end in ends] == [(LinkError, "link")] * 2
+    assert seen(found) == {"temperature": (0.0, "good")}
+
+
+def test_closing_ends_every_read(broker):
+    async def scenario(link, _say):
+        reading = [asyncio.create_task(link.read(poll)) for poll in link.polls]
+        await asyncio.sleep(0)
+        await link.close()
+        await link.close()
+        return await asyncio.gather(*reading, return_exceptions=True)
+
+    sources = [source(broker.url, "home/a", "a"), source(broker.url, "home/b", "b")]
+    assert [type(end) for end in with_broker(broker, scenario, *sources)] == [LinkError] * 2
+
+
+def test_nothing_is_open_until_it_is_opened():
+    async def run():
+        (link,) = links([source("mqtt://127.0.0.1:1")], Counting())
+        with pytest.raises(LinkError, match="not open"):
+            await link.read(link.polls[0])
+        with pytest.raises(LinkError):
+            await link.open()
+        await link.close()
+
+    asyncio.run(run())
+
+
+def test_nothing_is_ever_written():
+    async def run():
+        (link,) = links([source("mqtt://host")], Counting())
+        with pytest.raises(TrustError, match=r"room\.state: got a write of False"):
+            await link.write("room", "state", value=False)
+
+    asyncio.run(run())
+
+
+def test_a_topic_from_the_wire_is_made_harmless_before_it_is_an_anchor(broker):
+    topic = "home/\u202e" + "x" * 200
+
+    async def scenario(link, say):
+        with contextlib.suppress(LinkError):  # a broker may refuse such a topic itself
+            await say(topic, b'{"temperature": 0}')
+        await say("home/room", b'{"temperature": 0}')
+        return await link.read(link.polls[0])
+
+    detail = with_broker(broker, scenario, source(broker.url, "home/#"))[0].anchor.detail
+    assert detail.isprintable()
+    assert len(detail) <= 80
+
+
+# --- topics
+
+
+@pytest.mark.parametrize(
+    ("wanted", "topic", "answer"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/c", False),
+        ("a/b", "a", False),
+        ("a/b", "a/b/c", False),
+        ("a/+", "a/b", True),
+        ("a/+", "a/", True),
+        ("a/+", "a", False),
+        ("a/+", "a/b/c", False),
+        ("+", "a", True),
+        ("+", "/a", False),
+        ("+/+", "/a", True),
+        ("/+", "/a", True),
+        ("a/+/c", "a/b/c", True),
+        ("a/+/c", "a/b/d", False),
+        ("#", "a/b/c", True),
+        ("#", "/", True),
+        ("a/#", "a", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "ab", False),
+        ("a/+/#", "a", False),
+        ("a/+/#", "a/b", True),
+        ("#", "$SYS/x", False),
+        ("+/x", "$SYS/x", False),
+        ("$SYS/#", "$SYS/x", True),
+        ("$SYS/+", "$SYS/x", True),
+        ("A", "a", False),
+        ("", "", True),
+        ("a//b", "a//b", True),
+        ("a/+/b", "a//b", True),
+        ("0", "0", True),
+        # one filter by another
+        ("#", "+/#", True),
+        ("+/#", "#", False),
+        ("a/+", "a/#", False),
+        ("a/#", "a/+", True),
+        ("a/+/#", "a/#", False),
+        ("a/+", "a/+", True),
+        ("a/b", "a/+", False),
+    ],
+)
+def test_a_filter_matches_as_the_specification_says(wanted, topic, answer):
+    assert matches(wanted, topic) is answer
+
+
+@pytest.mark.parametrize(
+    "topic", ["a", "a/b", "+", "#", "a/+/b", "a/#", "+/+/#", "/a", "a//b", "$SYS/#", "x" * 65535, "0"]
+)
+def test_what_one_may_subscribe_to(topic):
+    assert is_filter(topic)
+
+
+@pytest.mark.parametrize(
+    "topic", ["", "a+", "a/b#", "#/a", "a/#/b", "++", "a/+b", "##", "a\0b", "a\nb", "x" * 65536, "\u202ea"]
+)
+def test_what_one_may_not_subscribe_to(topic):
+    assert not is_filter(topic)
+
+
+# --- configuration
+
+
+def test_a_poll_waits_for_what_speaks_by_itself():
+    (link,) = links([source("mqtt://host", stale_after=Seconds(5))], Counting())
+    (poll,) = link.polls
+    assert (link.bus, poll.source, poll.unit, poll.detail) == ("mqtt://host", "room", "home/room", "home/room")
+    assert (poll.period_s, poll.timeout_s) == (None, 5.0)
+    assert poll.points == ("temperature", "humidity", "state")
+    assert links([source("mqtt://host")], Counting())[0].polls[0].timeout_s == 30.0
+
+
+def test_sources_are_grouped_by_broker_and_by_how_they_are_let_in():
+    found = links(
+        [
+            source("mqtt://a", name="1"),
+            source("mqtt://b", name="2"),
+            source("mqtt://a", name="3"),
+            source("mqtt://a", name="4", access=BrokerAccess(username="u")),
+        ],
+        Counting(),
+    )
+    assert [[poll.source for poll in link.polls] for link in found] == [["1", "3"], ["2"], ["4"]]
+    assert len({link._client_id for link in found}) == 3
+
+
+def test_every_problem_is_listed():
+    bad = (PathPoint(name="p", path="temperature"), PathPoint(name="q", path="$..a"))
+    with pytest.raises(ConfigError) as refusal:
+        links([source("http://host", "a/#/b", "one", bad), source("mqtt://host:0", name="two")], Counting())
+    assert [problem.place for problem in refusal.value.problems] == [
+        "sources.one.url",
+        "sources.one.topic",
+        "sources.one.points.p.path",
+        "sources.one.points.q.path",
+        "sources.two.url",
+    ]
+    assert 'got "temperature", wanted a path such as $, $.a.b, $.list[0]' in str(refusal.value)
