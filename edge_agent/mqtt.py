@@ -94,7 +94,7 @@ class Session:
         inbox: int = 1000,
         max_packet: int = 1024 * 1024,
         keepalive_s: int = 20,
-        answer_s: float = 30.0,
+        answer_s: float = 60.0,
     ) -> None:
         self._host, self._port, self._tls = endpoint(url)
         self._access = access

@@ -130,3 +130,9 @@ def test_what_our_client_overrides_exists():
     overridden = [name for name in vars(_Client) if name.startswith("_") and not name.startswith("__")]
     ours = {"_noting"}
     assert {name for name in overridden if not hasattr(paho.mqtt.client.Client, name)} == ours
+
+
+def test_what_our_client_adds_means_nothing_to_paho():
+    added = [name for name in vars(_Client) if not name.startswith("_")] + ["sock", "trouble"]
+    source = inspect.getsource(paho.mqtt.client.Client)
+    assert [name for name in added if hasattr(paho.mqtt.client.Client, name) or f"self.{name}" in source.split()] == []

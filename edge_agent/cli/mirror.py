@@ -1,14 +1,12 @@
 """Follow a gateway through its broker, verify signature, chain and state digest of every record, print changes.
 
 It needs the broker and the gateway's public key, and trusts nothing else. At the first lie it names the lie and
-ends with exit code 1; SIGINT or SIGTERM end it with 0.
+ends with exit code 1; otherwise it follows until it is interrupted, and has nothing to save then.
 """
 
 import argparse
 import asyncio
-import contextlib
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Follow until a lie or a signal."""
+    """Follow until a lie."""
     names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file")
     access = BrokerAccess(**{name: getattr(args, name) for name in names})
     mirror = Mirror(args.url, args.world, load_public(args.key), access)
     try:
-        asyncio.run(_until_signal(_follow(mirror, as_json=args.json)))
+        asyncio.run(_follow(mirror, as_json=args.json))
     except (TrustError, WireError) as lie:
         print(json.dumps({"lie": str(lie)}) if args.json else f"LIE {lie}")
         return 1
     return 0
-
-
-async def _until_signal(work: Any) -> None:
-    task = asyncio.ensure_future(work)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 async def _follow(mirror: Mirror, *, as_json: bool) -> None:

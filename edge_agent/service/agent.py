@@ -85,14 +85,15 @@ class Agent:
         await self._begin()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
+                readers = self._read_in(group)
+                others = [group.create_task(self._keep_cursor(), name="cursor")]
                 if self.upstream is not None:
-                    tasks.append(group.create_task(self.upstream.run(), name="upstream"))
-                tasks.append(group.create_task(self._keep_cursor(), name="cursor"))
+                    others.append(group.create_task(self.upstream.run(), name="upstream"))
                 ready()
                 await self._beat(stop)
                 await self._end()
-                for task in tasks:
+                self._stop_reading(readers)
+                for task in others:
                     task.cancel()
         except* StoreError as failed:
             raise _first(failed) from failed
@@ -101,7 +102,7 @@ class Agent:
         """Ask every device once, wait for the answers at most `patience_s`, and make one turn of them."""
         await self._begin()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
+            readers = self._read_in(group)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     while not all(runner.heard_all for runner in self.runners):
@@ -109,10 +110,16 @@ class Agent:
             for runner in self.runners:
                 runner.give_up()
             report = await self.turn()
-            for task in tasks:
-                task.cancel()
+            self._stop_reading(readers)
         await self._keep_snapshot("stop")
         return report
+
+    def _read_in(self, group: asyncio.TaskGroup) -> "list[asyncio.Task[NoReturn]]":
+        return [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
+
+    def _stop_reading(self, readers: "list[asyncio.Task[NoReturn]]") -> None:
+        for runner, task in zip(self.runners, readers, strict=True):
+            runner.stop(task)
 
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""

@@ -51,11 +51,21 @@ class Runner:
         self._phases: dict[Poll, float] = {}
         self._asks: deque[_Ask] = deque()
         self._asked = asyncio.Event()
+        self._stopping = False
 
     @property
     def heard_all(self) -> bool:
         """Whether every poll was answered or has failed at least once."""
         return all(poll in self.tallies for poll in self.link.polls)
+
+    def stop(self, task: "asyncio.Task[Any]") -> None:
+        """End `run`, which runs in `task`.
+
+        A cancellation alone is not enough: wait_for of Python 3.11, which libraries use, swallows one that comes
+        in the very moment in which what it waits for fails.
+        """
+        self._stopping = True
+        task.cancel()
 
     def give_up(self) -> None:
         """Take for silent whatever was not heard yet."""
@@ -79,7 +89,7 @@ class Runner:
                 self._fail_all(error)
             finally:
                 await self.link.close()
-            _heed_cancellation()
+            self._heed_stop()
             await asyncio.sleep(backoff.failed())
 
     async def ask(self, what: Callable[[], Awaitable[Any]]) -> Any:
@@ -110,7 +120,7 @@ class Runner:
         """Wait for what the device says by itself; silence makes its values stale."""
         silent = False
         while True:
-            _heed_cancellation()
+            self._heed_stop()
             try:
                 async with asyncio.timeout(poll.timeout_s):
                     readings = await self.link.read(poll)
@@ -135,7 +145,7 @@ class Runner:
         known = self.link.polls
         due = self._first_round()
         while True:
-            _heed_cancellation()
+            self._heed_stop()
             await self._wait(due[0][0] if due else None)
             if self._asks:
                 await self._answer(*self._asks.popleft())
@@ -231,15 +241,12 @@ class Runner:
         anchor = Anchor(poll.source, poll.detail, self._clock())
         self._inbox.put([Reading(anchor, point, None, bad(reason)) for point in poll.points])
 
+    def _heed_stop(self) -> None:
+        if self._stopping:
+            raise asyncio.CancelledError
+
     def _tally(self, poll: Poll) -> Tally:
         return self.tallies.setdefault(poll, Tally())
 
     def _now_s(self) -> float:
         return self._clock().mono_ns / 1e9
-
-
-def _heed_cancellation() -> None:
-    """End this task if it was asked to end, whoever swallowed that: wait_for of Python 3.11 does when both come at once."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -17,7 +17,7 @@ import logging
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Self
 
 from edge_agent.model.errors import LinkError, TrustError, WireError
@@ -60,6 +60,8 @@ class Mirror:
         self._topic = {name: topic(world_id, name) for name in ("record", "snapshot", "status", "command")}
         self._follower = Follower(world_id, key)
         self._told: deque[Change | TrustError | WireError] = deque()
+        self._arrived: deque[bytes] = deque()
+        """Records of the last message, not yet looked at."""
         self._early: deque[bytes] = deque(maxlen=_EARLY)
         self._snapshot: bytes | None = None
         """The newest one, as long as the records that lead there may still come."""
@@ -69,6 +71,8 @@ class Mirror:
         self._failures = 0
         self._known_seq = 1
         """The gateway is said to have come this far; that it has come anywhere is assumed."""
+        self._up_to_date = False
+        """Since we listen, the gateway or the chain itself has shown that nothing was missed before."""
         self._asks = 0
         self._ask_at_s: float | None = None
 
@@ -110,7 +114,9 @@ class Mirror:
     async def next_change(self) -> Change:
         """Wait for the next change. May be cancelled and called again: no change is lost."""
         while not self._told:
-            if self._session is None:
+            if self._arrived:
+                self._take_record(self._arrived.popleft())
+            elif self._session is None:
                 await self._connected()
             else:
                 await self._hear(self._session)
@@ -140,6 +146,7 @@ class Mirror:
         else:
             self._session = session
             self._failures = 0
+            self._up_to_date = False
             self.counts["sessions"] += 1
             self._plan_to_ask(_GRACE_S)
         finally:
@@ -172,75 +179,82 @@ class Mirror:
                 await self._leave()
 
     def _take(self, message: Message) -> None:
-        before = self._follower.seq
         if message.topic == self._topic["record"]:
             with self._telling_lies():
-                self._take_records(split(message.payload))
+                self._arrived.extend(split(message.payload))
         elif message.topic == self._topic["snapshot"]:
-            self._take_snapshot(message.payload)
+            self._take_snapshot(message.payload, jump=self._asks > _ASKS_FOR_RECORDS)
         elif message.topic == self._topic["status"]:
-            self._take_status(message.payload)
-        if self._follower.seq > before:
-            self._take_early()
-            self._asks = 0
-            self._plan_to_ask(_FIRST_PATIENCE_S)
-        elif self._ask_at_s is None:
-            self._plan_to_ask(_GRACE_S if self.gap is None else 0)
+            self._take_status(message)
+            self._plan_anew(self._follower.seq)
 
     @contextlib.contextmanager
     def _telling_lies(self) -> Iterator[None]:
-        """Put a lie in its place among the changes."""
+        """Put a lie in its place among the changes; nothing else that came with it is worth a look."""
         try:
             yield
         except (TrustError, WireError) as lie:
             self.counts["lies"] += 1
             self._told.append(lie)
+            self._arrived.clear()
 
-    def _take_records(self, envelopes: Iterable[bytes]) -> None:
-        """Take them up to the first lie: after one, nothing else in the same message is worth a look."""
+    def _take_record(self, envelope: bytes) -> None:
+        before = self._follower.seq
         with self._telling_lies():
-            for envelope in envelopes:
-                found = self._follower.take(envelope)
-                if isinstance(found, Gap):
-                    self._early.append(envelope)
-                else:
-                    self._told.extend(found)
+            found = self._follower.take(envelope)
+            if isinstance(found, Gap):
+                self._early.append(envelope)
+            else:
+                self._told.extend(found)
+                self._up_to_date |= bool(found) and self.gap is None
+        if self.gap is None:
+            self._take_early()
+        self._plan_anew(before)
 
-    def _take_snapshot(self, envelope: bytes) -> None:
+    def _take_snapshot(self, envelope: bytes, *, jump: bool) -> None:
+        before = self._follower.seq
         with self._telling_lies():
-            self._told.extend(self._follower.take_snapshot(envelope, jump=self._asks > _ASKS_FOR_RECORDS))
+            self._told.extend(self._follower.take_snapshot(envelope, jump=jump))
             self._snapshot = envelope
+        if self._follower.seq > before:
+            self._take_early()
+        self._plan_anew(before)
 
-    def _take_status(self, payload: bytes) -> None:
+    def _take_status(self, message: Message) -> None:
         """Take the hint how far the gateway has come; nobody signed it."""
         try:
-            status = json.loads(payload) if len(payload) <= _MAX_STATUS_BYTES else None
+            status = json.loads(message.payload) if len(message.payload) <= _MAX_STATUS_BYTES else None
         except (ValueError, RecursionError):
             return
         seq = status.get("seq") if isinstance(status, dict) else None
         if type(seq) is int:
             self._known_seq = max(seq, 1)
+            self._up_to_date |= not message.retain
 
     def _take_early(self) -> None:
-        """Take what was kept, now that more is known; what still does not fit is kept on."""
-        kept = list(self._early)
+        """Have another look at what came too early, now that more is known."""
+        self._arrived.extendleft(reversed(self._early))
         self._early.clear()
-        for envelope in kept:
-            self._take_records([envelope])
+
+    def _plan_anew(self, before: int) -> None:
+        """Plan after something came: with patience while it helps, at once when it shows that something is missing."""
+        if self._follower.seq > before:
+            self._asks = 0
+            self._plan_to_ask(_FIRST_PATIENCE_S)
+        elif self._ask_at_s is None:
+            self._plan_to_ask(_GRACE_S if self.gap is None else 0)
 
     def _plan_to_ask(self, patience_s: float) -> None:
-        """Plan to ask when something is missing and does not come within `patience_s`, else not to."""
-        missing = self.gap is not None or self._follower.seq < self._known_seq
+        """Plan to ask when something is missing, or may be, and does not come within `patience_s`; else not to."""
+        missing = self.gap is not None or self._follower.seq < self._known_seq or not self._up_to_date
         self._ask_at_s = asyncio.get_running_loop().time() + patience_s if missing else None
 
     async def _ask(self, session: Session) -> None:
         """Ask for the records that are missing; when that does not help, for a snapshot."""
-        seq = self._follower.seq
         if self._asks >= _ASKS_FOR_RECORDS and self._snapshot is not None:
-            with self._telling_lies():
-                self._told.extend(self._follower.take_snapshot(self._snapshot, jump=True))
+            self._take_snapshot(self._snapshot, jump=True)
             self._snapshot = None
-            self._take_early()
+        seq = self._follower.seq
         records = seq > 0 and self._asks < _ASKS_FOR_RECORDS
         patience_s = min(_FIRST_PATIENCE_S * 2.0**self._asks, _LONGEST_PATIENCE_S)
         self._asks = min(self._asks + 1, 30)

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.layout import topic
@@ -21,10 +21,19 @@ MESSAGE_BYTES = 256 * 1024
 """Of records in one message, unless the broker allows less or one record is larger (reference/formats.md §6)."""
 _WINDOW = 8
 """Messages in flight: a link of 300 ms still carries 7 MB/s, and at most 2 MiB wait in memory."""
-_InFlight = deque[tuple[int, asyncio.Task[None]]]
-"""The last record delivered with a message, and the task that waits for its acknowledgement; in order."""
+_FIRST_BYTES, _LEAST_BYTES = 16 * 1024, 4 * 1024
+"""A ping queues behind what is in flight and must be answered within 40 s: so messages begin small, grow while they
+are acknowledged within `_QUICK_S`, and shrink when it takes more than `_SLOW_S`. 8 of 4 KiB pass at 1 KB/s."""
+_QUICK_S, _SLOW_S = 1.0, 5.0
 _COMMANDS_AT_ONCE = 5
 _COMMANDS_PER_S = 2.0
+
+
+class _Sending(NamedTuple):
+    last: int
+    """The last record that is delivered with this message."""
+    since_s: float
+    task: asyncio.Task[None]
 
 
 class Backlog(Protocol):
@@ -64,7 +73,8 @@ class Publisher:
         self._make_snapshot = snapshot
         self._snapshot: bytes | None = None
         self._sent = 0
-        self._message_bytes = MESSAGE_BYTES
+        self._message_bytes = _FIRST_BYTES
+        self._most_bytes = MESSAGE_BYTES
         self._news = asyncio.Event()
         self._delivered = asyncio.Event()
         self._resend: asyncio.Task[None] | None = None
@@ -76,7 +86,7 @@ class Publisher:
         the wait before the next attempt is the caller's back-off.
         """
         self._resend = None
-        self._message_bytes = min(MESSAGE_BYTES, session.max_payload)
+        self._most_bytes = session.max_payload
         await session.subscribe([topic(self._world_id, "command")])
         await session.publish(*self._status(online=True), retain=True)
         try:
@@ -107,7 +117,7 @@ class Publisher:
     async def _publish_log(self, session: Session, group: asyncio.TaskGroup) -> None:
         """Keep a window of messages in flight; acknowledge in order as answers come, in whatever order."""
         self._sent = self._backlog.acked
-        in_flight: _InFlight = deque()
+        in_flight: deque[_Sending] = deque()
         try:
             while True:
                 self._news.clear()
@@ -119,20 +129,27 @@ class Publisher:
         finally:
             self._acknowledge(in_flight)  # what was answered just before the end need not be sent again
 
-    def _fill(self, in_flight: _InFlight, session: Session, group: asyncio.TaskGroup) -> None:
+    def _fill(self, in_flight: deque[_Sending], session: Session, group: asyncio.TaskGroup) -> None:
         while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
             name, payload, last = message
             publishing = session.publish(topic(self._world_id, name), payload, retain=name == "snapshot")
             sending = group.create_task(publishing, name=f"uplink-{name}")
             sending.add_done_callback(lambda _: self._news.set())
-            in_flight.append((last, sending))
+            in_flight.append(_Sending(last, asyncio.get_running_loop().time(), sending))
 
-    def _acknowledge(self, in_flight: _InFlight) -> None:
+    def _acknowledge(self, in_flight: deque[_Sending]) -> None:
         last = 0
-        while in_flight and _succeeded(in_flight[0][1]):
-            last, _ = in_flight.popleft()
+        while in_flight and _succeeded(in_flight[0].task):
+            last, since_s, _ = in_flight.popleft()
+            self._pace(asyncio.get_running_loop().time() - since_s)
         if last > self._backlog.acked:
             self._backlog.acknowledge(last)
+
+    def _pace(self, took_s: float) -> None:
+        if took_s > _SLOW_S:
+            self._message_bytes = max(self._message_bytes // 2, _LEAST_BYTES)
+        elif took_s < _QUICK_S:
+            self._message_bytes = min(self._message_bytes * 2, MESSAGE_BYTES)
 
     def _next_message(self) -> tuple[str, bytes, int] | None:
         """Return (channel, payload, the last record delivered with it) of what goes out next."""
@@ -150,7 +167,7 @@ class Publisher:
 
     def _batch(self, first: int) -> tuple[bytes, int] | None:
         """Return (records back to back, the last one's number) from `first` on, or None when there are none."""
-        found = self._backlog.read(first, self._message_bytes)
+        found = self._backlog.read(first, min(self._message_bytes, self._most_bytes))
         if not found:
             return None
         self.counts["messages"] += 1
@@ -194,12 +211,16 @@ class Publisher:
             self._resend = group.create_task(self._send_again(session, first), name="uplink-resend")
 
     async def _send_again(self, session: Session, first: int) -> None:
-        """Publish what was sent before, one message at a time, until it meets what is being sent."""
+        """Publish what was sent before, one message at a time, until it meets what is being sent; then the status.
+
+        So that who asked knows the answer is complete, also when it is empty.
+        """
         self.counts["resends"] += 1
         while first <= self._sent and (batch := self._batch(first)) is not None:
             payload, last = batch
             await session.publish(topic(self._world_id, "record"), payload)
             first = last + 1
+        await session.publish(*self._status(online=True), retain=True)
 
     def _status(self, *, online: bool) -> tuple[str, bytes]:
         return _status(self._world_id, online=online, seq=self._backlog.acked, at_ms=time.time_ns() // 1_000_000)

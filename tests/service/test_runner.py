@@ -212,10 +212,11 @@ def test_a_link_that_swallows_its_cancellation_does_not_keep_the_agent_from_stop
     link.open = deaf
 
     async def go():
-        task = asyncio.create_task(Runner(link, Inbox(), Clock(), lambda: 0.5).run())
+        runner = Runner(link, Inbox(), Clock(), lambda: 0.5)
+        task = asyncio.create_task(runner.run())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        task.cancel()
+        runner.stop(task)
         async with asyncio.timeout(2):
             await asyncio.wait([task])
         return task.cancelled()

@@ -6,6 +6,7 @@ from small import CHAIN, FOLDER, KEY, LEAST, SEGMENT, check_items, inspected, op
 
 from edge_agent.model.errors import StoreError
 from edge_agent.model.record import ZERO_DIGEST, Sealed
+from edge_agent.store.frames import RECORD, frame
 from edge_agent.store.squash import squash
 from edge_agent.twin.diff import compose
 
@@ -238,6 +239,29 @@ def test_a_disk_without_any_room_at_rotation_is_said_and_costs_nothing():
     assert log.room() == "free"
     log.append(CHAIN[before.seq])
     assert inspected(log).holes == ()
+
+
+def test_nothing_is_removed_before_it_is_durable_that_it_was_delivered():
+    disk, log = filled(0, max_bytes=1 << 20)
+    disk.fault = lambda op, path: errno.ENOSPC if op == "create" and path.name == "spare.seg" else 0
+    while log.room(400) == "free":
+        log.append(record(log.head.seq + 1, log.head.digest))
+    log.acknowledge(log.head.seq)
+    log.keep_from(log.head.seq)
+    assert squash(log, KEY, compose)  # and tries for a spare segment, giving up what it may
+    assert inspected(open_log(disk.after_cut(lambda n: 1), 1 << 20)).holes == ()
+
+
+def test_a_record_that_the_next_process_did_not_find_stays_passed_over():
+    disk, log = filled(3)
+    log.close()
+    log = open_log(disk)
+    log.append(CHAIN[3])
+    first = disk.files[FOLDER / "00000001.seg"]
+    first.cache += frame(RECORD, record(4, CHAIN[2].digest, text="never durable, and there again").envelope)
+    log = inspected(open_log(disk))
+    assert [item.envelope for item in log.records(3)] == [CHAIN[2].envelope, CHAIN[3].envelope]
+    assert log.holes == ()
 
 
 def test_too_small_a_bound_is_refused_with_what_is_wanted():

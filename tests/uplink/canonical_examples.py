@@ -15,9 +15,20 @@ from edge_agent.model.record import ZERO_DIGEST, Entry, Record
 from edge_agent.model.site import ConditionSettings, TransitionSettings
 from edge_agent.model.world import Entity, State, Variable, World
 from edge_agent.seal.digest import state_digest
+from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.records import seal_record
+from edge_agent.seal.squash import unseal_stretch
 from edge_agent.twin.diff import UNREAD, diff
 from edge_agent.uplink.formats.event import events
 from edge_agent.uplink.formats.world_state import Retention, world_state
+
+KEY = PrivateKey.from_seed(bytes(32))
+
+
+def stretch_of(record):
+    """Return a record as whoever reads the log gets it."""
+    return unseal_stretch(seal_record(record, KEY).envelope, KEY.public)
+
 
 REFERENCE = Path(__file__).parent.parent.parent / "reference"
 _MARKED = re.compile(r"(<!-- example: (\S+) -->\n```json\n).*?(\n```)", re.DOTALL)
@@ -84,7 +95,7 @@ def examples():
         AFTER, state_digest(AFTER), state_digest(BEFORE),
         transitions=(RULE,), rulings=(ADVICE,), retention=Retention(256 * 1024 * 1024, 8),
     )  # fmt: skip
-    told = {event["event_id"].split("/", 2)[2]: event for event in events(RECORD, BEFORE, AFTER)}
+    told = {event["event_id"].split("/", 2)[2]: event for event in events(stretch_of(RECORD), BEFORE, AFTER)}
     good, turned_bad, missing, finding = whole["state_variables"]
     pieces = {
         "meta": whole["meta"],

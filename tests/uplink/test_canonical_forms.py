@@ -13,7 +13,7 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
-from canonical_examples import ADVICE, AFTER, BEFORE, RECORD, REFERENCE, RULE, examples, renewed
+from canonical_examples import ADVICE, AFTER, BEFORE, RECORD, REFERENCE, RULE, examples, renewed, stretch_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import KEY, values, worlds
@@ -81,7 +81,7 @@ def exported(world, **facts):
 
 
 def told(record, before, after):
-    return json.loads(json.dumps(list(events(record, before, after)), allow_nan=False))
+    return json.loads(json.dumps(list(events(stretch_of(record), before, after)), allow_nan=False))
 
 
 def record_of(before, after, audit=()):

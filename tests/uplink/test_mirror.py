@@ -110,6 +110,36 @@ def test_a_mirror_that_watches_from_the_first_record_holds_the_gateways_world(br
     run(test())
 
 
+def test_the_world_is_never_ahead_of_the_record_whose_changes_are_told(broker):
+    async def test():
+        gateway = gateway_of(20)
+        async with Mirror(broker.url, "plant", KEY.public) as mirror:
+            await ready(mirror)
+            async with publishing(gateway, broker.url):
+                while mirror.world.version < 20:
+                    change = await mirror.next_change()
+                    assert mirror.world.version == change.seq
+
+    run(test())
+
+
+def test_what_was_sealed_while_a_snapshot_was_on_its_way_is_kept_for_it(broker):
+    async def test():
+        gateway = gateway_of(10)
+        snapshot = gateway.snapshot()
+        async with Mirror(broker.url, "plant", KEY.public) as mirror, raw_session(broker.url) as session:
+            await ready(mirror)
+            later = [gateway.measure(flow=n) for n in (50, 51, 52)]
+            await session.publish(RECORD, b"".join(later))
+            await session.publish(SNAPSHOT, snapshot)
+            told = await until(mirror, 13)
+            assert same(mirror, gateway)
+            assert [c.value for c in told if isinstance(c, ValueChange)][-3:] == [50, 51, 52]
+            assert mirror.counts["asked"] == 0
+
+    run(test())
+
+
 def test_iterating_needs_no_more_than_a_for_loop(broker):
     async def test():
         gateway = gateway_of(5)
@@ -304,6 +334,7 @@ def test_a_cloned_gateway_is_named_a_fork_and_no_snapshot_hides_it(broker):
                 await session.publish(RECORD, b"".join(clone.envelope(n) for n in range(5, 10)))
                 with pytest.raises(TrustError, match="record 5: a fork of the chain"):
                     await mirror.next_change()
+                await session.publish(RECORD, clone.envelope(6))
                 with pytest.raises(TrustError, match="record 6: a fork of the chain"):
                     await mirror.next_change()
                 await session.publish(SNAPSHOT, clone.snapshot(), retain=True)

@@ -8,6 +8,7 @@ from fake_gateway import Gateway
 from edge_agent.model.errors import LinkError, StoreError
 from edge_agent.mqtt import Message
 from edge_agent.seal.canonical import split
+from edge_agent.uplink import publisher as publisher_module
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
 from edge_agent.uplink.publisher import Publisher, will
 
@@ -159,6 +160,24 @@ def test_messages_are_filled_up_to_the_limit_and_a_larger_record_goes_alone():
     run(test())
 
 
+@pytest.mark.parametrize(("slow_s", "least", "most"), [(-1.0, 4_000, 17_000), (5.0, 100_000, 256 * 1024)])
+def test_messages_grow_on_a_quick_link_and_shrink_on_a_slow_one(monkeypatch, slow_s, least, most):
+    monkeypatch.setattr(publisher_module, "_SLOW_S", slow_s)
+
+    async def test():
+        gateway = gateway_of(2)
+        for n in range(400):
+            gateway.measure(temperature="x" * 3000, flow=n)
+        session = FakeSession()
+        async with running(gateway, session) as publisher:
+            await publisher.delivered()
+            sizes = [len(b"".join(message)) for message in session.records()]
+            assert max(sizes) <= most
+            assert least < sizes[-2] if slow_s > 0 else sizes[-2] < least + 100
+
+    run(test())
+
+
 def test_acknowledgements_out_of_order_count_only_when_all_before_them_came():
     async def test():
         gateway, session = gateway_of(6), FakeSession(max_payload=1, acknowledges=False)
@@ -284,17 +303,18 @@ def test_a_snapshot_that_was_asked_for_is_made_and_published():
     run(test())
 
 
-def test_records_that_were_asked_for_are_sent_again_up_to_the_end_and_the_cursor_stays():
+def test_records_that_were_asked_for_are_sent_again_with_the_status_at_the_end_and_the_cursor_stays():
     async def test():
         gateway, session = gateway_of(9), FakeSession()
         async with running(gateway, session) as publisher:
             session.receive(ask_records(4))
-            await session.until(3)
+            await session.until(4)
             assert session.records()[-1] == envelopes(gateway, 4)
             assert gateway.acked == 9
             session.receive(ask_records(10))
-            await settled()
-            assert len(session.sent) == 3
+            await session.until(5)
+            assert [topic for topic, *_ in session.sent] == [STATUS, RECORD, RECORD, STATUS, STATUS]
+            assert json.loads(session.sent[-1][1])["seq"] == 9
             assert publisher.counts["resends"] == 2
 
     run(test())
