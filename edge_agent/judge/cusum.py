@@ -13,7 +13,7 @@ import functools
 import math
 
 KS = (0.06, 0.25, 0.8)
-"""Reference values of the charts that run side by side: small, middle and large shifts (DRIFT §6 of the design).
+"""Reference values of the charts that run side by side: small, middle and large shifts.
 
 0.125, 0.35, 0.9 see a shift of 1 sigma in autocorrelated readings a tenth sooner, and a drift of 1 sigma in 20 000
 readings a quarter later: the slow ones are what people do not see by themselves.

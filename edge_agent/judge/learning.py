@@ -84,7 +84,7 @@ class Learning:
     def long_run(self) -> float:
         """Return by which factor sums of innovations vary more than independent ones, in sigma; at least 1.
 
-        What order 1 does not whiten shows here (DRIFT §6 of the design). One standard error is taken off, so
+        What order 1 does not whiten shows here . One standard error is taken off, so
         that chance alone does not dull the charts.
         """
         if self.blocks < LEAST_BLOCKS:

@@ -1,7 +1,7 @@
 """Every topic, path and identifier form, in one place.
 
 Identifiers go into topics, file names and log lines, so they are checked where they enter (`is_name`), and
-nothing else is ever put into a topic (TRUST T14 of the design: no `+`, `#`, `/`, `..`, NUL or direction marks).
+nothing else is ever put into a topic (no `+`, `#`, `/`, `..`, NUL or direction marks).
 """
 
 import re

@@ -57,6 +57,7 @@ class SourceBase(msgspec.Struct, frozen=True, kw_only=True):
     entity: Name | None = None
     """The entity it describes, by local id; its own name when not given."""
 
+
 class ModbusSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
     """One unit on a Modbus bus."""
 

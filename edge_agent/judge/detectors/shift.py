@@ -135,7 +135,7 @@ class Shift:
         """Return the score, 0..1: 0.5 where a chart crosses its threshold, towards 1 as it climbs.
 
         1 - 2^-r, where r is the logarithm of the run length that the highest chart stands for, over that of
-        the budget (DRIFT §2.6 of the design).
+        the budget.
         """
         budget = math.log10(self._arl * len(KS))
         heights = (min(max(pair), CAP * h) for pair, (_, h) in zip(self._pairs(), self._bars, strict=True))

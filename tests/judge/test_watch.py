@@ -1,0 +1,214 @@
+"""The statistics as the loop uses them: seeded streams in, findings out."""
+
+import json
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sites import site
+
+from edge_agent.judge.constrain import constrain
+from edge_agent.judge.cusum import arl0, threshold
+from edge_agent.judge.monitor import Watch, detect_anomaly
+from edge_agent.judge.plan import plan
+from edge_agent.judge.risk import estimate_risk, forecast_risk
+from edge_agent.model.action import Plan, Step
+from edge_agent.model.finding import SEVERITIES, Anomaly
+from edge_agent.model.reading import Anchor, Event, Instant
+from edge_agent.model.world import replace_world
+from edge_agent.twin.baseline import baseline, empty_world
+
+PUMP = """
+[drift]
+false_alarm_every = "{budget}"
+[[sources]]
+name = "pump"
+kind = "modbus"
+url = "tcp://127.0.0.1"
+points = [ {{ name = "bearing_temp", function = 4, address = 0, type = "float32", unit = "degC", alarm_above = 85 }} ]
+"""
+START_MS = 1_700_000_000_000
+
+
+class Bench:
+    """One watched variable, read once a second."""
+
+    def __init__(self, folder, budget="8640s"):
+        text = PUMP.replace("{budget}", budget).replace("{{", "{").replace("}}", "}")
+        self.site = site(folder, text.replace("{", "{{").replace("}", "}}"))
+        self.world = baseline(self.site, empty_world("w"))
+        self.watch = Watch(self.site.settings.drift, self.world, self.site)
+        self.second = 0
+        self.told = []
+
+    def feed(self, values, step_s=1):
+        """Take readings one a turn; return at which of them a finding was first open, or None."""
+        first = None
+        for count, value in enumerate(values):
+            self.second += step_s
+            at = Instant(START_MS + self.second * 1000, self.second * 1_000_000_000, True)
+            quality = "good" if value is not None else "bad:timeout"
+            events = [Event(1, value, quality, Anchor("pump", "fc4", at))]
+            found = detect_anomaly(self.watch, events, self.world, at.at_ms)
+            if found and first is None:
+                first = count
+            if found != self.world.findings:
+                self.told.append(found)
+                self.world = replace_world(self.world, findings=found)
+        return first
+
+
+def normal(seed, count, mean=60.0, sigma=0.5, phi=0.0):
+    rng = random.Random(seed)
+    error, scale = 0.0, math.sqrt(1 - phi * phi)
+    for _ in range(count):
+        error = phi * error + scale * rng.gauss(0, 1)
+        yield mean + sigma * error
+
+
+@pytest.mark.parametrize(
+    ("k", "h", "known"),
+    [(0.5, 4, 167.68), (0.5, 4.77, 368.56), (0.5, 5, 465.44), (0.5, 6, 1276.6), (0.5, 8, 9482.9), (0.25, 8, 368.39),
+     (0.25, 10, 1035.8), (0.1, 15, 528.05), (1, 2.49, 350.82), (1, 4, 7255.7)],
+)  # fmt: skip
+def test_run_lengths_are_those_of_the_published_tables(k, h, known):
+    assert arl0(k, h) == pytest.approx(known, rel=0.01)
+    assert threshold(k, known) == pytest.approx(h, rel=0.01)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.7])
+def test_false_alarms_stay_within_the_budget(tmp_path, phi):
+    alarms, readings = 0, 0
+    for seed in range(12):
+        bench = Bench(tmp_path)
+        values = list(normal(seed, 4000, phi=phi))
+        bench.feed(values)
+        alarms += sum(bool(now) and not before for before, now in zip([{}, *bench.told], bench.told, strict=False))
+        readings += len(values)
+    assert alarms <= 2 * readings / 8640
+
+
+@pytest.mark.parametrize(("sigmas", "within"), [(1, 60), (2, 20), (4, 8)])
+def test_a_shift_is_found_soon(tmp_path, sigmas, within):
+    delays = []
+    for seed in range(8):
+        bench = Bench(tmp_path)
+        bench.feed(normal(seed, 600))
+        if not bench.world.findings:
+            delays.append(bench.feed(normal(seed + 100, 300, mean=60 + 0.5 * sigmas)))
+    assert len(delays) >= 6
+    assert None not in delays
+    assert sum(delays) / len(delays) <= within
+
+
+def test_a_slow_drift_is_found_and_says_where_it_leads(tmp_path):
+    bench = Bench(tmp_path)
+    bench.feed(normal(1, 600))
+    assert bench.feed(v + i / 400 for i, v in enumerate(normal(2, 1500))) is not None
+    sentence = next(iter(bench.world.findings.values())).sentence
+    for words in ("pump.bearing_temp", "σ", "degC", "above its baseline", "since", "rising", "85"):
+        assert words in sentence, sentence
+    assert len(bench.told) < 40, "each change of a finding is a signed delta"
+    courses = bench.watch.trends()
+    assert courses, "a trend with a limit is a course"
+    now = estimate_risk(bench.world.findings.values(), {1: 0.9})
+    assert now.level <= forecast_risk(now, courses, 86_400).level <= 1
+
+
+def test_there_is_no_opinion_while_the_baseline_is_young(tmp_path):
+    assert Bench(tmp_path).feed([*normal(3, 60), *normal(4, 50, mean=99)]) in (None, *range(60, 110))
+    fresh = Bench(tmp_path)
+    assert fresh.feed(normal(5, 100, mean=50, sigma=6)) is None
+
+
+def test_a_limit_is_told_at_once_and_ends_when_it_ends(tmp_path):
+    bench = Bench(tmp_path)
+    assert bench.feed([60.0, 60.0, 86.0]) == 2
+    assert any(f.kind == "limit" and f.severity in ("high", "critical") for f in bench.world.findings.values())
+    bench.feed([60.0] * 30)
+    assert not any(f.kind == "limit" for f in bench.world.findings.values())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0] * 300, [5.0] * 300, [0.0, 1.0] * 150, [1e308, -1e308] * 150, [5e-324] * 300, [0] * 200 + [1] * 200,
+     [None] * 300, [None, 1.0] * 200, [True, "text", False] * 100, [1.0] * 200 + [1e308] * 10],
+)  # fmt: skip
+def test_no_signal_is_too_strange(tmp_path, values):
+    bench = Bench(tmp_path)
+    bench.feed(values)
+    for finding in bench.world.findings.values():
+        assert 0 <= finding.score <= 1
+        assert 0 <= finding.confidence <= 1
+        assert "nan" not in finding.sentence
+        assert "inf" not in finding.sentence
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=200), st.integers(-5, 4000))
+def test_any_stream_and_any_clock_give_findings_that_can_be_sealed(tmp_path_factory, values, step_s):
+    bench = Bench(tmp_path_factory.mktemp("w"))
+    bench.feed(values, step_s)
+    for finding in bench.world.findings.values():
+        assert math.isfinite(finding.score)
+        assert finding.severity in SEVERITIES
+
+
+def test_a_restart_changes_nothing(tmp_path):
+    one, other = Bench(tmp_path), Bench(tmp_path)
+    before, after = list(normal(7, 500)), [v + i / 300 for i, v in enumerate(normal(8, 600))]
+    one.feed(before)
+    other.feed(before)
+    kept = json.loads(json.dumps(other.watch.to_state(), allow_nan=False))
+    other.watch = Watch(other.site.settings.drift, other.world, other.site, kept)
+    assert one.feed(after) == other.feed(after)
+    assert one.world.findings == other.world.findings
+    assert one.watch.to_state() == other.watch.to_state()
+
+
+@pytest.mark.parametrize(
+    "kept", [None, 5, [], {}, {"pump.bearing_temp": 5}, {"pump.bearing_temp": {"fingerprint": "x"}}]
+)
+def test_a_damaged_state_costs_a_warm_up_and_nothing_else(tmp_path, kept):
+    bench = Bench(tmp_path)
+    bench.watch = Watch(bench.site.settings.drift, bench.world, bench.site, kept)
+    assert bench.feed(normal(9, 300)) is None
+
+
+def test_a_changed_definition_starts_anew(tmp_path):
+    bench, other = Bench(tmp_path), Bench(tmp_path, budget="2d")
+    bench.feed(normal(1, 300))
+    other.watch = Watch(other.site.settings.drift, other.world, other.site, bench.watch.to_state())
+    assert other.watch.to_state() == Watch(other.site.settings.drift, other.world, other.site).to_state()
+
+
+anomalies = st.builds(
+    Anomaly, st.just("pump.x/shift"), st.just(1), st.just("shift"), st.sampled_from(SEVERITIES), st.just("x"),
+    st.just(0), st.floats(0, 1), st.floats(0, 1), st.just(("a",)),
+)  # fmt: skip
+
+
+@given(st.lists(anomalies, max_size=5), st.floats(0, 1))
+def test_risk_is_a_share_and_more_trouble_is_never_less_risk(found, criticality):
+    risk = estimate_risk(found, {1: criticality})
+    assert 0 <= risk.level <= 1
+    assert estimate_risk(found[:-1], {1: criticality}).level <= risk.level
+    assert bool(found) or risk.level == 0
+
+
+def test_plans_recommend_and_never_write():
+    finding = Anomaly("pump.x/shift", 1, "shift", "high", "pump.x is high", 0, 0.9, 0.9, ("a",))
+    risk = estimate_risk([finding], {1: 1.0})
+    found = plan([finding], risk, risk)
+    assert [p.steps for p in found] == [()]
+    assert "inspect pump" in found[0].summary
+    assert [r.verdict for r in constrain(found, None)] == ["recommend"]
+
+
+def test_a_plan_that_writes_is_refused_without_policy():
+    writes = Plan("p", "open the valve", (Step("pump", "valve", True, False),), ())
+    ruling = constrain([writes], None)[0]
+    assert ruling.verdict == "refuse"
+    assert "no policy" in ruling.reason
