@@ -108,7 +108,7 @@ def test_a_slow_drift_is_found_and_says_where_it_leads(tmp_path):
     bench.feed(normal(1, 600))
     assert bench.feed(v + i / 400 for i, v in enumerate(normal(2, 1500))) is not None
     sentence = next(iter(bench.world.findings.values())).sentence
-    for words in ("pump.bearing_temp", "σ", "degC", "above its baseline", "since", "rising", "85"):
+    for words in ("pump.bearing_temp", "\u03c3", "degC", "above its baseline", "since", "rising", "85"):
         assert words in sentence, sentence
     assert len(bench.told) < 40, "each change of a finding is a signed delta"
     courses = bench.watch.trends()

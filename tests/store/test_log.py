@@ -45,7 +45,7 @@ def test_a_batch_is_bounded_and_never_empty_before_the_end():
 
 
 def test_reading_from_below_the_oldest_begins_at_the_oldest():
-    disk, log = filled(20)
+    _, log = filled(20)
     log.acknowledge(20)
     log.flush_acknowledged()
     log.keep_from(21)
@@ -151,7 +151,7 @@ def test_delivered_segments_make_room_before_anything_is_squashed():
 
 
 def test_what_a_snapshot_needs_stays_and_is_squashed_instead():
-    disk, log = filled(0)
+    _, log = filled(0)
     log.keep_from(1)
     for each in CHAIN[:80]:
         while log.room(len(each.envelope)) == "squash":
@@ -193,7 +193,7 @@ def test_undelivered_records_fill_the_log_are_squashed_and_at_last_refuse_audit(
 
 
 def test_a_full_log_takes_records_again_when_upstream_is_back():
-    disk, log = filled(0)
+    _, log = filled(0)
     appended = 0
     while (room := log.room()) != "full":
         if room == "squash":
