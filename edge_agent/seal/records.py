@@ -50,7 +50,7 @@ def seal_record(record: Record, key: PrivateKey) -> Sealed:
             "at": record.at_ms,
             "mono": record.mono_ms,
             "synced": record.synced,
-            "delta": _delta_map(record.delta, record.at_ms),
+            "delta": delta_map(record.delta, record.at_ms),
             "audit": [[entry.kind, entry.facts] for entry in record.audit],
             "state": record.state,
         }
@@ -103,13 +103,15 @@ def unseal_snapshot(envelope: bytes, key: PublicKey) -> Snapshot:
 
     Raises WireError or TrustError.
     """
-    raw = _fields(unseal(envelope, SNAPSHOT_TYPE, key), _SNAPSHOT_FIELDS, "snapshot")
+    raw = checked_fields(unseal(envelope, SNAPSHOT_TYPE, key), _SNAPSHOT_FIELDS, "snapshot")
     variables = {number: _variable(number, row) for number, row in raw["variables"].items()}
     entities = {key_: _entity(key_, row) for key_, row in raw["entities"].items()}
     states: dict[str, dict[int, State]] = {entity: {} for entity in entities}
     try:
         for number, row in raw["states"].items():
             states[variables[number].entity][number] = State(*row)
+        for finding in raw["findings"].values():
+            variables[finding[0]]
     except KeyError as error:
         raise WireError(f"snapshot: a state or variable of something not defined: {error}") from error
     findings = {key_: _finding(key_, row) for key_, row in raw["findings"].items()}
@@ -124,7 +126,7 @@ def _digest(payload: bytes) -> bytes:
 
 
 def _record(payload: bytes) -> Record:
-    raw = _fields(payload, _RECORD_FIELDS, "record")
+    raw = checked_fields(payload, _RECORD_FIELDS, "record")
     return Record(
         world_id=raw["world"],
         seq=raw["seq"],
@@ -133,13 +135,14 @@ def _record(payload: bytes) -> Record:
         at_ms=raw["at"],
         mono_ms=raw["mono"],
         synced=raw["synced"],
-        delta=_delta(raw["delta"], raw["at"]),
+        delta=delta_of(raw["delta"], raw["at"]),
         audit=tuple(Entry(kind, facts) for kind, facts in raw["audit"]),
         state=raw["state"],
     )
 
 
-def _fields(payload: bytes, fields: dict[str, Any], what: str) -> dict[str, Any]:
+def checked_fields(payload: bytes, fields: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the fields of a payload of this version, exactly these and of these types. Raises WireError."""
     raw = unpack(payload)
     if not isinstance(raw, dict) or raw.get("v") != _VERSION:
         version = raw.get("v") if isinstance(raw, dict) else None
@@ -149,7 +152,8 @@ def _fields(payload: bytes, fields: dict[str, Any], what: str) -> dict[str, Any]
     return {name: as_type(raw[name], wanted, f"{what}.{name}") for name, wanted in fields.items()}
 
 
-def _delta_map(delta: Delta, at_ms: int) -> dict[str, Any]:
+def delta_map(delta: Delta, at_ms: int) -> dict[str, Any]:
+    """Return a delta as it is sealed; ages are relative to `at_ms`."""
     found: dict[str, Any] = {}
     if delta.entities:
         found["entities"] = {key: None if e is None else entity_map(e) for key, e in delta.entities.items()}
@@ -210,7 +214,8 @@ def _is_single(value: Value) -> bool:
     )
 
 
-def _delta(raw: dict[str, Any], at_ms: int) -> Delta:
+def delta_of(raw: dict[str, Any], at_ms: int) -> Delta:
+    """Return what a sealed delta says. Raises WireError."""
     unknown = raw.keys() - {"entities", "variables", "states", "findings"}
     if unknown:
         raise WireError(f"record.delta: got unknown fields {sorted(unknown)}")

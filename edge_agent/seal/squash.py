@@ -19,7 +19,7 @@ from edge_agent.model.world import Delta
 from edge_agent.seal.canonical import pack
 from edge_agent.seal.envelope import seal, unseal
 from edge_agent.seal.keys import PrivateKey, PublicKey
-from edge_agent.seal.records import _delta, _delta_map, _fields, unseal_record
+from edge_agent.seal.records import checked_fields, delta_map, delta_of, unseal_record
 
 SQUASH_TYPE = RECORD_TYPE.replace("record", "squash")
 
@@ -112,7 +112,7 @@ def seal_stretch(stretch: Stretch, key: PrivateKey) -> bytes:
         "digests": b"".join(stretch.digests),
         "at": stretch.at_ms,
         "synced": stretch.synced,
-        "delta": _delta_map(stretch.delta, stretch.at_ms),
+        "delta": delta_map(stretch.delta, stretch.at_ms),
         "audit": [[told.seq, stretch.at_ms - told.at_ms, told.entry.kind, told.entry.facts] for told in stretch.audit],
         "state": stretch.state,
     }
@@ -142,14 +142,14 @@ def unseal_stretch(envelope: bytes, key: PublicKey) -> Stretch:
 
 
 def _stretch(payload: bytes) -> Stretch:
-    raw = _fields(payload, _FIELDS, "squash")
+    raw = checked_fields(payload, _FIELDS, "squash")
     first, last, at_ms = raw["from"], raw["to"], raw["at"]
     digests = _digests(raw["digests"], first, last)
     audit = tuple(Told(seq, at_ms - age_ms, Entry(kind, facts)) for seq, age_ms, kind, facts in raw["audit"])
     order = [first, *(told.seq for told in audit), last]
     if order != sorted(order):
         raise WireError(f"squash: audit entries of {first} to {last} are out of order or belong to other records")
-    delta = _delta(raw["delta"], at_ms)
+    delta = delta_of(raw["delta"], at_ms)
     return Stretch(
         raw["world"], first, last, raw["prev"], digests, at_ms, raw["synced"], delta, audit, raw["state"]
     )  # fmt: skip

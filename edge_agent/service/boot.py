@@ -132,7 +132,9 @@ def replay(world: World, head: bytes, items: Iterable[Item], key: PublicKey) -> 
         stretch = unseal_stretch(item.envelope, key)
         if stretch.last <= world.version:
             continue
-        if stretch.first != world.version + 1 or stretch.prev != head:
+        # A squashed range may begin before a snapshot: it is right from any world within it, too.
+        before = world.version - stretch.first
+        if before < -1 or (stretch.prev if before == -1 else stretch.digests[before]) != head:
             raise TrustError(f"record {stretch.first}: does not follow record {world.version}")
         world = apply(world, stretch.delta, stretch.last, stretch.at_ms)
         if state_digest(world) != stretch.state:

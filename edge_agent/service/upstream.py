@@ -34,6 +34,9 @@ class Upstream:
         self._world_id = world_id
         self._backoff = Backoff(jitter)
         self._session: Session | None = None
+        self._backlog = backlog
+        self._acked = 0
+        """Where the backlog stood when the session began."""
 
     async def run(self) -> NoReturn:
         """Connect, publish until the session is lost, wait, and connect again, for ever."""
@@ -64,9 +67,12 @@ class Upstream:
 
     def _connected(self, session: Session) -> None:
         _log.info("%s: connected", session.name)
-        self._backoff.succeeded()
         self._session = session
+        self._acked = self._backlog.acked
 
     def _lost(self, error: LinkError) -> None:
+        # A session that delivered nothing was none: a record that the broker refuses is not sent again every second.
+        if self._session is not None and (self._backlog.acked > self._acked or self._backlog.head_seq == self._acked):
+            self._backoff.succeeded()
         if not self._backoff.failures:
             _log.warning("upstream %s; records are kept on disk until it is back", error)

@@ -43,7 +43,7 @@ def apply(world: World, delta: Delta, version: int, at_ms: int) -> World:
     """Return the next world. Raises WireError when the delta speaks of something that is not defined."""
     entities = _applied(world.entities, delta.entities)
     variables = _applied(world.variables, delta.variables)
-    _check_defined(entities, variables, delta)
+    _check_defined(world, entities, variables, delta)
     states = _applied_states(world, delta, variables)
     if delta.entities:
         states = {entity: states.get(entity, {}) for entity in entities}
@@ -108,11 +108,14 @@ def _applied_states(world: World, delta: Delta, variables: Mapping[int, Variable
     return {**world.states, **touched} if touched else world.states
 
 
-def _check_defined(entities: Mapping[str, Entity], variables: Mapping[int, Variable], delta: Delta) -> None:
+def _check_defined(
+    before: World, entities: Mapping[str, Entity], variables: Mapping[int, Variable], delta: Delta
+) -> None:
     for v in variables.values() if delta.entities or delta.variables else ():
         if v.entity not in entities:
             raise WireError(f"delta: variable {v.number} belongs to {v.entity[:80]!r}, which is not defined")
-    named = [*delta.states, *(f.number for f in delta.findings.values() if f is not None)]
+    findings = delta.findings if None not in delta.variables.values() else _applied(before.findings, delta.findings)
+    named = [*delta.states, *(f.number for f in findings.values() if f is not None)]
     for number in named:
         if number not in variables:
             raise WireError(f"delta: variable {number} is not defined")
