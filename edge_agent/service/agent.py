@@ -22,7 +22,7 @@ from edge_agent.service.boot import open_store
 from edge_agent.service.clock import Clock, boot_id
 from edge_agent.service.inbox import Inbox
 from edge_agent.service.ledger import DiskLedger
-from edge_agent.service.runner import Runner
+from edge_agent.service.runner import Runner, first_of
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
 from edge_agent.sync import commit, ground, snapshot_of, sync
@@ -95,8 +95,8 @@ class Agent:
                 self._stop_reading(readers)
                 for task in others:
                     task.cancel()
-        except* StoreError as failed:
-            raise _first(failed) from failed
+        except BaseExceptionGroup as failed:
+            raise first_of(failed, StoreError) from failed
 
     async def turn_once(self, patience_s: float) -> Report:
         """Ask every device once, wait for the answers at most `patience_s`, and make one turn of them."""
@@ -208,11 +208,3 @@ async def _set_before(event: asyncio.Event, when_s: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _first(failed: BaseExceptionGroup[StoreError]) -> StoreError:
-    error: BaseException = failed
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, StoreError)
-    return error

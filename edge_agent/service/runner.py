@@ -113,8 +113,8 @@ class Runner:
                 for poll in streams:
                     group.create_task(self._listen(poll), name=f"listen {poll.detail}")
                 group.create_task(self._poll(), name=f"poll {self.link.bus}")
-        except* LinkError as lost:
-            raise lost.exceptions[0] from None  # each task of a link loses the same link
+        except BaseExceptionGroup as lost:
+            raise first_of(lost, LinkError) from None  # each task of a link loses the same link
 
     async def _listen(self, poll: Poll) -> NoReturn:
         """Wait for what the device says by itself; silence makes its values stale."""
@@ -250,3 +250,17 @@ class Runner:
 
     def _now_s(self) -> float:
         return self._clock().mono_ns / 1e9
+
+
+def first_of(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException:
+    """Return the first error of a kind that ended a group of tasks; or the group, when there is more in it than that.
+
+    `except*` cannot serve here: what is raised from it is wrapped in a group again.
+    """
+    found, others = group.split(kind)
+    if found is None or others is not None:
+        return group
+    error: BaseException = found
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

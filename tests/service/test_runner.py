@@ -5,11 +5,11 @@ import contextlib
 
 import pytest
 
-from edge_agent.model.errors import LinkError, WireError
+from edge_agent.model.errors import LinkError, StoreError, WireError
 from edge_agent.model.reading import Anchor, Reading
 from edge_agent.service.clock import Clock
 from edge_agent.service.inbox import Inbox
-from edge_agent.service.runner import Runner
+from edge_agent.service.runner import Runner, first_of
 from edge_agent.sources import Poll
 
 PERIOD_S = 0.02
@@ -222,3 +222,11 @@ def test_a_link_that_swallows_its_cancellation_does_not_keep_the_agent_from_stop
         return task.cancelled()
 
     assert asyncio.run(go())
+
+
+def test_a_disk_that_fails_ends_the_agent_as_what_it_is():
+
+    group = BaseExceptionGroup("tasks", [ExceptionGroup("inner", [StoreError("fsync")])])
+    assert isinstance(first_of(group, StoreError), StoreError)
+    mixed = BaseExceptionGroup("tasks", [StoreError("fsync"), ZeroDivisionError()])
+    assert first_of(mixed, StoreError) is mixed
