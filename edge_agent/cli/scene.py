@@ -30,7 +30,7 @@ class Scene:
         match change:
             case ValueChange():
                 self.values[change.path] = change
-                if isinstance(change.value, float) and change.quality == "good":
+                if isinstance(change.value, (int, float)) and change.quality == "good":
                     self.history.setdefault(change.path, []).append(change.value)
                     del self.history[change.path][:-HISTORY]
             case FindingChange(now=None):

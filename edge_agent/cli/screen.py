@@ -14,7 +14,7 @@ from rich.text import Text
 from edge_agent.cli.scene import Scene
 
 SHOWN = (
-    "pump.bearing_temp", "pump.vibration", "pump.motor_current", "pump.speed", "meter.voltage_l1", "meter.total_power",
+    "pump.bearing_temp", "pump.vibration", "pump.motor_current", "pump.speed", "meter.voltage_l1", "meter.power_total",
     "meter.frequency", "heating-line.flow", "heating-line.inlet_temp", "room.temperature", "room.humidity",
 )  # fmt: skip
 _BARS = "▁▂▃▄▅▆▇█"
