@@ -34,7 +34,7 @@ from edge_agent.uplink.mirror import Mirror
 
 EXAMPLE = "edge-agent demo --seconds 20 --json"
 WORLD = "boiler-house"
-DRIFT_AFTER_S = 6.5
+DRIFT_AFTER_S = 8.0
 DRIFT_DEGC_PER_MIN = 45.0
 """So fast that nobody has to wait; a real bearing takes hours."""
 STOP_S = 5.0

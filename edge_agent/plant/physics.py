@@ -93,7 +93,7 @@ class BoilerHouse:
         self._speed_noise = _Wander(rng, 0.0, 1.5, 0.5)
         self._bearing = _Lag(_bearing_level_degc(_ROOM_DEGC, 1.0, 1.0), 240.0)
         self._fault_heat = _Lag(0.0, 4.0)
-        self._bearing_noise = _Wander(rng, 0.0, 0.2, 0.4)
+        self._bearing_noise = _Wander(rng, 0.0, 0.2, 0.1)
         self._shake_noise = _Wander(rng, 0.0, 0.05, 0.5)
         self._flow_noise = _Wander(rng, 0.0, 0.45, 0.5)
         self._inlet = _Lag(_inlet_level_degc(_DEMAND), 90.0)
