@@ -329,12 +329,13 @@ def test_the_mirrors_command_prints_what_it_verified(tmp_path, broker, as_json):
 
 
 def test_the_demonstration_ends_by_itself_with_equal_twins():
-    done = subprocess.run([*COMMAND, "demo", "--seconds", "5", "--json"], capture_output=True, text=True, timeout=40)
+    done = subprocess.run([*COMMAND, "demo", "--seconds", "20", "--json"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["equal"] is True
     assert result["gateway_digest"] == result["mirror_digest"]
     assert min(result["readings"], result["records"], result["records_verified"]) > 0
+    assert any("pump.bearing_temp is" in sentence for sentence in result["findings"])
 
 
 def test_a_broker_is_a_real_mosquitto(tmp_path):
