@@ -10,7 +10,9 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from edge_agent.model.checked import Name, check, close_match, shown
 from edge_agent.model.errors import ConfigError, Problem
@@ -18,8 +20,11 @@ from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, vari
 from edge_agent.model.profile import ModbusProfile, Point, Profile, SerialProfile
 from edge_agent.model.site import BrokerAccess, MqttSettings, SerialSettings, Settings, Site, Source, SourceSettings
 
+Access = TypeVar("Access", bound=BrokerAccess)
+
 MIN_INTERVAL_S = 0.05
 """A beat shorter than this costs more in signatures and fsyncs than it tells."""
+_FILES = ("ca_file", "cert_file", "key_file", "password_file")
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 
 
@@ -40,6 +45,7 @@ def load(path: Path) -> Site:
     problems.extend(_limits(settings, path, place))
     if problems:
         raise ConfigError(problems)
+    settings, sources = _anchored(settings, sources, path)
     return Site(settings, sources, hashlib.sha256(text).hexdigest())
 
 
@@ -199,8 +205,27 @@ def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
             yield from _files(source.access, path, f"{place}sources.{source.name}.access")
 
 
+def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tuple[Settings, tuple[Source, ...]]:
+    """Make the files that are named absolute: they stand beside agent.toml, wherever the agent is started."""
+    if settings.upstream is not None:
+        settings = replace(settings, upstream=_absolute(settings.upstream, path))
+    found = []
+    for source in sources:
+        written = source.settings
+        if isinstance(written, MqttSettings):
+            written = replace(written, access=_absolute(written.access, path))
+        found.append(replace(source, settings=written))
+    return settings, tuple(found)
+
+
+def _absolute(access: Access, path: Path) -> Access:
+    named = {field: getattr(access, field) for field in _FILES}
+    folder = path.absolute().parent
+    return replace(access, **{field: str(folder / name) for field, name in named.items() if name is not None})
+
+
 def _files(access: BrokerAccess, path: Path, place: str) -> Iterator[Problem]:
-    for field in ("ca_file", "cert_file", "key_file", "password_file"):
+    for field in _FILES:
         name = getattr(access, field)
         if name is not None and not (path.parent / name).is_file():
             yield Problem(f"{place}.{field}", shown(name), "a readable file")

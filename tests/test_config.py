@@ -50,6 +50,17 @@ def test_a_problem_says_where_and_what_was_wanted(tmp_path, name, text, place, w
     assert any(place in problem and wanted in problem for problem in found), found
 
 
+def test_files_stand_beside_the_configuration_wherever_the_agent_is_started(tmp_path, monkeypatch):
+    (tmp_path / "ca.crt").write_text("")
+    source = '[[sources]]\nname = "r"\nkind = "mqtt"\nurl = "mqtt://h"\ntopic = "t"\nprofile = "json-climate"\n'
+    access = 'access = {{ password_file = "ca.crt" }}\n'
+    path = written(tmp_path, UPSTREAM + 'ca_file = "ca.crt"\n' + source + access)
+    monkeypatch.chdir(tmp_path.parent)
+    found = load(path)
+    assert found.settings.upstream.ca_file == str(tmp_path / "ca.crt")
+    assert found.sources[0].settings.access.password_file == str(tmp_path / "ca.crt")
+
+
 def test_a_site_without_sources_is_refused(tmp_path):
     path = written(tmp_path, "")
     path.write_text("sources = []\n" + path.read_text())

@@ -135,7 +135,9 @@ class ModbusTcp:
             timeout=max(_CONNECT_S, 2 * slowest),  # our own deadline is the one that counts: this must not come first
             trace_connect=self._on_connection,
         )
-        client.set_max_no_responses(sys.maxsize)  # a silent unit does not cost the others their connection
+        # The second line, should the library's deadline come first after all: it counts silences, and would close
+        # the connection of all units for one that is switched off.
+        client.set_max_no_responses(sys.maxsize)
         client.ctx.framer.decoder = _Whole(is_server=False)
         self._waiting = False
         if not await client.connect():

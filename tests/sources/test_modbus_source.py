@@ -569,6 +569,23 @@ def test_requests_take_turns_and_the_loop_goes_on_meanwhile():
     assert ticks > 10
 
 
+def test_the_deadline_of_a_request_begins_when_it_is_sent_and_not_when_it_is_queued():
+    async def scenario():
+        async def answer(pdu, unit):
+            await asyncio.sleep(0.4)
+            return await echo_unit(pdu, unit)
+
+        async with Gateway(answer) as gateway:
+            limits = BusLimits(timeout=Seconds(1))
+            link = one(*[source([point("p", 0)], gateway.port, f"m{unit}", unit, limits) for unit in range(3)])
+            await link.open()
+            found = await asyncio.gather(*[link.read(poll) for poll in link.polls])
+            await link.close()
+            return [readings[0].value for readings in found]
+
+    assert asyncio.run(scenario()) == [0, 1, 2]
+
+
 def test_the_pause_of_a_device_is_kept_between_its_requests_and_not_for_others():
     async def scenario():
         async with Gateway(echo_unit) as gateway:
