@@ -25,9 +25,9 @@ class Active:
         self.segment = segment
 
     @classmethod
-    def begin(cls, disk: Disk, blank: Path, number: int, stand: Stand, oldest: int) -> "Active":
+    def begin(cls, disk: Disk, blank: Path, number: int, stand: Stand) -> "Active":
         """Make a segment of a blank one: its head first, then its name, both durable on return."""
-        head = head_frame(number, stand, oldest)
+        head = head_frame(number, stand)
         path = blank.with_name(name_of(number))
         file = disk.open_writable(blank)
         try:

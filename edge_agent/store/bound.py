@@ -8,7 +8,7 @@ from edge_agent.store.disk import Disk, telling
 _LEAST_SEGMENTS = 8
 """One that is written, one spare, two in reserve, and four that can be squashed or given up."""
 _RESERVE_SEGMENTS = 2
-"""Kept back for the file aside of a squash and for the segment that the next start begins."""
+"""Kept back for the file aside of a squash (or the records of a safe stop) and for what the next start begins."""
 _FREE_PARTS = 10
 
 
@@ -23,7 +23,8 @@ class Bound:
             )
         self._folder = folder
         self._disk = disk
-        self._most = max_bytes - _RESERVE_SEGMENTS * segment_bytes
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
         self._held = least
 
     def fits(self, used: int, need: int) -> bool:
@@ -32,7 +33,7 @@ class Bound:
         On a disk that others have filled it may still take what it had taken before, but no more. Raises
         StoreError.
         """
-        if used + need > self._most:
+        if not self.holds(used + need, _RESERVE_SEGMENTS):
             return False
         if used + need <= self._held:
             return True
@@ -42,3 +43,7 @@ class Bound:
             return False
         self._held = used + need
         return True
+
+    def holds(self, used: int, reserve_segments: int) -> bool:
+        """Whether `used` bytes are within the hard cap with so many segments in reserve."""
+        return used <= self._max_bytes - reserve_segments * self._segment_bytes

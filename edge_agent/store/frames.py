@@ -3,13 +3,14 @@
 `walk` reads on past damage. It first believes the length of a frame that fails its check, and steps over it; only
 when nothing good stands there does it search for the next magic. A payload may hold bytes of a stranger that look
 like frames, so what a search finds counts only when frames stand back to back from there to the end of what was
-written: inside a payload they never do, for what follows a stranger's text is ours.
+written (inside a payload they never do, for what follows a stranger's text is ours) or when it is a record that
+`genuine` knows by its signature.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from edge_agent.model.checked import as_type
@@ -19,12 +20,16 @@ from edge_agent.seal.canonical import pack, unpack
 HEAD, RECORD, NOTE = b"EAH1", b"EAR1", b"EAA1"
 FRAME_BYTES = 12
 """What a frame adds to its payload."""
-NOTE_BYTES = 96
-"""At least as much as a note's frame takes: 12, 3 keys with 16, 32 bytes of digest with 2, two integers of 9."""
+NOTE_BYTES = 112
+"""At least as much as a note's frame takes: 12, a map of 4 keys with 25, a digest with 34, three integers of 9."""
 
 _HEADER = struct.Struct(">4sII")
 _MAGIC = re.compile(rb"EA[HRA]1")
 _VERSION = 1
+
+
+Genuine = Callable[[bytes], bool]
+"""Whether an envelope bears our signature; asked only about what was found by searching."""
 
 
 class Frame(NamedTuple):
@@ -52,6 +57,8 @@ class Stand(NamedTuple):
     """Its digest."""
     acked: int = 0
     """The last record that upstream acknowledged."""
+    oldest: int = 1
+    """The first record still kept."""
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -60,10 +67,9 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return start + zlib.crc32(payload, zlib.crc32(start)).to_bytes(4, "big") + payload
 
 
-def head_frame(segment: int, stand: Stand, oldest: int) -> bytes:
+def head_frame(segment: int, stand: Stand) -> bytes:
     """Return the first frame of a segment, which carries the chain on."""
-    fields = {"segment": segment, "seq": stand.seq, "digest": stand.digest, "acked": stand.acked, "oldest": oldest}
-    return frame(HEAD, pack({"v": _VERSION, **fields}))
+    return frame(HEAD, pack({"v": _VERSION, "segment": segment, **stand._asdict()}))
 
 
 def note_frame(stand: Stand) -> bytes:
@@ -77,7 +83,7 @@ def stand_in(found: Frame) -> Stand:
     if found.kind == HEAD and (not isinstance(raw, dict) or raw.get("v") != _VERSION):
         raise WireError(f"head frame: got format version {raw.get('v') if isinstance(raw, dict) else raw!r}, wanted 1")
     fields = as_type(raw, dict[str, Any], "frame")
-    return as_type([fields.get(name) for name in Stand._fields], Stand, "frame.seq, digest, acked")
+    return as_type([fields.get(name) for name in Stand._fields], Stand, "frame.seq, digest, acked, oldest")
 
 
 def frame_at(data: bytes, offset: int) -> Frame | None:
@@ -95,14 +101,14 @@ def frame_at(data: bytes, offset: int) -> Frame | None:
     return Frame(kind, offset, end, payload)
 
 
-def walk(data: bytes) -> Iterator[Frame | Damage]:
+def walk(data: bytes, genuine: Genuine) -> Iterator[Frame | Damage]:
     """Return the frames of a segment in order, and between them the bytes that are none."""
     written = len(data.rstrip(b"\0"))
     offset = 0
     while offset < written:
         found = frame_at(data, offset)
         if found is None:
-            end = _next(data, offset, written)
+            end = _next(data, offset, written, genuine)
             yield Damage(offset, end)
             offset = end
         else:
@@ -110,15 +116,19 @@ def walk(data: bytes) -> Iterator[Frame | Damage]:
             offset = found.end
 
 
-def _next(data: bytes, offset: int, written: int) -> int:
+def _next(data: bytes, offset: int, written: int, genuine: Genuine) -> int:
     """Return where to read on after damage at `offset`; `written` when nothing good follows."""
     beyond = offset + FRAME_BYTES + int.from_bytes(data[offset + 4 : offset + 8], "big")
     if _MAGIC.match(data, offset) is not None and frame_at(data, beyond) is not None:
         return beyond
     for match in _MAGIC.finditer(data, offset + 1):
-        if _back_to_back(data, match.start(), written):
+        if _back_to_back(data, match.start(), written) or _is_genuine(frame_at(data, match.start()), genuine):
             return match.start()
     return written
+
+
+def _is_genuine(found: Frame | None, genuine: Genuine) -> bool:
+    return found is not None and found.kind == RECORD and genuine(found.payload)
 
 
 def _back_to_back(data: bytes, offset: int, written: int) -> bool:

@@ -18,16 +18,19 @@ from typing import Literal, NamedTuple
 
 from edge_agent.model.errors import StoreError, WireError
 from edge_agent.model.record import ZERO_DIGEST, Sealed
+from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.squash import Span, span_of
 from edge_agent.store.active import BLANK, SPARE, Active, clear, has_spare, make_blank, settle, size_for, trim
 from edge_agent.store.bound import Bound
 from edge_agent.store.disk import NO_ROOM, Disk, telling, told, write_new
-from edge_agent.store.frames import FRAME_BYTES, RECORD, frame, note_frame
+from edge_agent.store.frames import FRAME_BYTES, RECORD, Stand, frame, note_frame
 from edge_agent.store.packing import ASIDE, Work, can_squash, next_work, packed, put
 from edge_agent.store.segment import SEGMENT_BYTES, Hole, Place, Segment, name_of, numbers_in
 from edge_agent.store.shelf import Item, Shelf
 
 Room = Literal["free", "squash", "full"]
+_HALVED = 5
+"""How often a start halves its first segment to fit a full disk: down to 16 KiB."""
 
 
 class Head(NamedTuple):
@@ -68,12 +71,14 @@ class Log:
         max_bytes: int,
         disk: Disk | None = None,
         known: tuple[int, bytes] = (0, ZERO_DIGEST),
+        key: PublicKey | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> "Log":
         """Recover a log, or begin one, and begin a new segment in it.
 
         `known` is a record known from elsewhere, and its digest: the newest good snapshot's. A log that ends before
-        it has lost its end; the chain goes on behind it and what is between is a hole. Raises StoreError.
+        it has lost its end; the chain goes on behind it and what is between is a hole. With the key, more records
+        are found between two wounds of one segment. Raises StoreError.
         """
         disk = disk or Disk()
         bound = Bound(folder, disk, max_bytes, segment_bytes)
@@ -83,14 +88,14 @@ class Log:
             numbers = numbers_in(disk.names(folder))
             if numbers:
                 settle(disk, folder / name_of(numbers[-1]))
-            shelf = Shelf.survey(folder, disk)
+            shelf = Shelf.survey(folder, disk, key)
             shelf.reach(*known)
             if numbers:
                 trim(disk, shelf.segments[-1])
         log = cls(shelf, folder, disk, bound, segment_bytes)
         with log._writing:
-            log._begin(segment_bytes)
-            for empty in [each for each in log._sealed() if each.empty]:
+            log._begin_first()
+            for empty in [each for each in log._sealed() if each.empty and not each.mute]:
                 log._drop(empty)
             log._secure_spare()
         return log
@@ -257,7 +262,7 @@ class Log:
         if not self._open_segment.fits(len(record)):
             self._rotate(len(record))
         active, acked = self._open_segment, self._acked
-        note = note_frame(self._shelf.stand._replace(acked=acked)) if acked > self._acked_durable else b""
+        note = note_frame(self._stand(acked)) if acked > self._acked_durable else b""
         with self._deciding("append"):
             end = active.write(note + record)
         self._acked_durable = acked
@@ -268,30 +273,43 @@ class Log:
         active, acked = self._open_segment, self._acked
         if wanted and active.fits(0):
             with self._deciding("append"):
-                active.write(note_frame(self._shelf.stand._replace(acked=acked)))
+                active.write(note_frame(self._stand(acked)))
             self._acked_durable = acked
 
     def _rotate(self, frame_bytes: int) -> None:
         full = self._open_segment
-        self._begin(size_for(frame_bytes, self._segment_bytes))
+        size = size_for(frame_bytes, self._segment_bytes)
+        if not self._begin(size, reserve_segments=1):
+            raise StoreError(f"{self._folder}: the log is full: no room for a segment of {size} bytes")
         full.close()
         if full.segment.empty:
             self._drop(full.segment)
 
-    def _begin(self, size: int) -> None:
-        """Begin a new segment: of the spare, if it is of this size and there."""
+    def _begin_first(self) -> None:
+        """Begin the first segment of this process, a smaller one where there is no room for a whole one."""
+        sizes = [self._segment_bytes >> halved for halved in range(_HALVED)]
+        if not any(self._begin(size, reserve_segments=0) for size in sizes):
+            raise StoreError(
+                f"{self._folder}: no room for a segment of {sizes[-1]} bytes (free some space on this disk)"
+            )
+
+    def _begin(self, size: int, *, reserve_segments: int) -> bool:
+        """Begin a new segment, of the spare if it is of this size and there; False when there is no room."""
         spare = self._spare and size == self._segment_bytes
         blank = self._folder / (SPARE if spare else BLANK)
-        if not spare and not self._made_blank(blank, size):
-            raise StoreError(f"{self._folder}: no room for a segment of {size} bytes (free some space on this disk)")
+        if not spare and not (self._bound.holds(self._used + size, reserve_segments) and self._made_blank(blank, size)):
+            return False
         acked = self._acked
         last = self._shelf.segments[-1].number if self._shelf.segments else 0
         with self._deciding("begin a segment"):
-            stand = self._shelf.stand._replace(acked=acked)
-            self._active = Active.begin(self._disk, blank, last + 1, stand, self._shelf.oldest)
+            self._active = Active.begin(self._disk, blank, last + 1, self._stand(acked))
         self._spare = self._spare and not spare
         self._acked_durable = acked
         self._shelf.begin(self._active.segment)
+        return True
+
+    def _stand(self, acked: int) -> Stand:
+        return self._shelf.stand._replace(acked=acked, oldest=self._shelf.oldest)
 
     @property
     def _open_segment(self) -> Active:

@@ -101,8 +101,9 @@ def packed(shelf: Shelf, disk: Disk, old: Sequence[Segment], envelope: bytes, ac
     frames = [
         frame(RECORD, envelope) if p.span.first == span.first else b for p, b in kept if p.span not in covered[1:]
     ]
-    stand = Stand(old[0].after, _digest_before(disk, old[0], kept[0][0]), min(acked, old[0].after))
-    return b"".join([head_frame(old[-1].number, stand, old[0].after + 1), *frames])
+    before = _digest_before(disk, old[0], kept[0][0])
+    stand = Stand(old[0].after, before, min(acked, old[0].after), min(shelf.oldest, old[0].after + 1))
+    return b"".join([head_frame(old[-1].number, stand), *frames])
 
 
 def put(shelf: Shelf, disk: Disk, old: Sequence[Segment], size: int) -> Segment:

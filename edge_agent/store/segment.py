@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from edge_agent.model.errors import WireError
-from edge_agent.seal.squash import Span, span_of
+from edge_agent.model.errors import TrustError, WireError
+from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.squash import Span, span_of, unseal_stretch
 from edge_agent.store.frames import HEAD, RECORD, Damage, Frame, Stand, frame_at, stand_in, walk
 
 SEGMENT_BYTES = 256 * 1024
@@ -69,6 +70,8 @@ class Segment:
     """The sequence number before its first."""
     last: int
     """Its last; `after` when it holds none, less when a merge has taken it in."""
+    mute: bool = False
+    """Whether nothing in it can be read."""
     inspected: bool = False
     """Whether its holes are known."""
     packing: Literal["loose", "dense", "fixed"] = "loose"
@@ -101,20 +104,34 @@ def head_of(data: bytes) -> Stand | None:
         return None
 
 
-def scan(data: bytes) -> Scan:
-    """Return all that stands in a segment."""
+def scan(data: bytes, key: PublicKey | None = None) -> Scan:
+    """Return all that stands in a segment. With the key more is found between two wounds."""
     places: list[Place] = []
     wounds: list[Damage] = []
     stands: list[Stand] = []
     end = 0
-    for part in walk(data):
+    for part in walk(data, lambda envelope: key is not None and _verifies(envelope, key)):
         if isinstance(part, Damage) or not _taken(part, places, stands):
             wounds.append(Damage(part.offset, part.end))
         else:
             end = part.end
-    furthest = max(stands, default=Stand(), key=lambda stand: stand.seq)
-    acked = max((stand.acked for stand in stands), default=0)
-    return Scan(head_of(data), places, wounds, furthest._replace(acked=acked), end, max(end, len(data.rstrip(b"\0"))))
+    return Scan(head_of(data), places, wounds, furthest(stands), end, max(end, len(data.rstrip(b"\0"))))
+
+
+def _verifies(envelope: bytes, key: PublicKey) -> bool:
+    try:
+        unseal_stretch(envelope, key)
+    except (WireError, TrustError):
+        return False
+    return True
+
+
+def furthest(stands: Sequence[Stand]) -> Stand:
+    """Return the furthest of each that any of some heads, notes and records speaks of."""
+    last = max(stands, default=Stand(), key=lambda stand: stand.seq)
+    acked = max((each.acked for each in stands), default=last.acked)
+    oldest = max((each.oldest for each in stands), default=last.oldest)
+    return last._replace(acked=acked, oldest=oldest)
 
 
 def _taken(part: Frame, places: list[Place], stands: list[Stand]) -> bool:
@@ -127,7 +144,7 @@ def _taken(part: Frame, places: list[Place], stands: list[Stand]) -> bool:
     except WireError:
         return False
     places.append(Place(span, part.offset, part.end))
-    stands.append(Stand(span.last, span.digest, 0))
+    stands.append(Stand(span.last, span.digest))
     return True
 
 

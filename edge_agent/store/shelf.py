@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_agent.seal.keys import PublicKey
 from edge_agent.store.disk import Disk, opened, read_salvaging, telling
 from edge_agent.store.frames import RECORD, Stand, frame_at
 from edge_agent.store.segment import (
@@ -23,6 +24,7 @@ from edge_agent.store.segment import (
     Scan,
     Segment,
     answers_for,
+    furthest,
     head_of,
     name_of,
     numbers_in,
@@ -46,9 +48,10 @@ class Item(NamedTuple):
 class Shelf:
     """The segments of one folder, oldest first."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, key: PublicKey | None) -> None:
         self._folder = folder
         self._disk = disk
+        self._key = key
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
         self._places: dict[Segment, list[Place]] = {}
@@ -57,12 +60,13 @@ class Shelf:
         """The furthest that the log speaks of, and what upstream has acknowledged."""
 
     @classmethod
-    def survey(cls, folder: Path, disk: Disk | None = None) -> "Shelf":
+    def survey(cls, folder: Path, disk: Disk | None = None, key: PublicKey | None = None) -> "Shelf":
         """Return what stands in a folder, changing nothing; it may be the log of an agent that runs.
 
-        Raises StoreError when the folder or a segment cannot be read.
+        With the key, more records are found between two wounds of one segment. Raises StoreError when the folder or
+        a segment cannot be read.
         """
-        shelf = cls(folder, disk or Disk())
+        shelf = cls(folder, disk or Disk(), key)
         with telling(folder, "read the log"):
             shelf._survey()
         return shelf
@@ -186,33 +190,45 @@ class Shelf:
 
     def _survey(self) -> None:
         tops = [self._top(number) for number in numbers_in(self._disk.names(self._folder))]
-        self.stand = self._furthest([path for path, _, _ in tops])
+        self.stand = furthest(
+            [self._end([path for path, _, _ in tops]), *(head for _, _, head in tops if head is not None)]
+        )
         upto = self.stand.seq
-        for path, size, after in reversed(tops):
-            start = upto if after is None else after
-            self._segments.insert(0, Segment(int(path.stem), path, size, start, upto))
+        for path, size, head in reversed(tops):
+            start = upto if head is None else head.seq
+            self._segments.insert(0, Segment(int(path.stem), path, size, start, upto, mute=head is None))
             upto = min(upto, start)
         if self._segments:
             self.places(self._segments[-1])
-            if upto > self.stand.acked:
-                self.miss(Hole(0, 0, self.stand.acked + 1, upto, "missing"))
+            self._check_beginning(self._segments[0], upto)
 
-    def _top(self, number: int) -> tuple[Path, int, int | None]:
-        """Return path, size, and the sequence number before the first; None when nothing in it tells."""
+    def _check_beginning(self, oldest: Segment, after: int) -> None:
+        """Name what is missing before the oldest record that can be read, `after` + 1.
+
+        Segments that were delivered are removed in time, so only what was not is missed, or what stood in one that
+        is there and cannot be read.
+        """
+        if oldest.mute and self.stand.oldest <= after:
+            self.miss(Hole(oldest.number, 0, self.stand.oldest, after, "damaged"))
+        elif self.stand.acked < after:
+            self.miss(Hole(0, 0, self.stand.acked + 1, after, "missing"))
+
+    def _top(self, number: int) -> tuple[Path, int, Stand | None]:
+        """Return path, size, and what stood before the first record; None when nothing in it tells."""
         path = self._folder / name_of(number)
         with opened(self._disk, path) as file:
             size = self._disk.size(file)
             head = head_of(read_salvaging(self._disk, file, HEAD_BYTES))
             if head is not None:
-                return path, size, head.seq
-            places = scan(read_salvaging(self._disk, file, size)).places
-        return path, size, places[0].span.first - 1 if places else None
+                return path, size, head
+            places = scan(read_salvaging(self._disk, file, size), self._key).places
+        return path, size, Stand(places[0].span.first - 1, places[0].span.prev) if places else None
 
-    def _furthest(self, paths: list[Path]) -> Stand:
+    def _end(self, paths: list[Path]) -> Stand:
         """Return the furthest that the newest segment speaks of which says anything at all."""
         for path in reversed(paths):
             with opened(self._disk, path) as file:
-                found = scan(read_salvaging(self._disk, file, self._disk.size(file)))
+                found = scan(read_salvaging(self._disk, file, self._disk.size(file)), self._key)
             if found.head is not None or found.places:
                 return found.stand
         return Stand()
@@ -255,7 +271,7 @@ class Shelf:
 
     def _look(self, segment: Segment, file: int) -> list[Place]:
         """Scan a segment, and note its holes and its places."""
-        found: Scan = scan(read_salvaging(self._disk, file, self._disk.size(file)))
+        found: Scan = scan(read_salvaging(self._disk, file, self._disk.size(file)), self._key)
         places, holes = answers_for(found, segment)
         with self._lock:
             segment.inspected = True

@@ -25,6 +25,7 @@ class Inode:
         self.cache = bytearray(content)
         self.medium = bytes(content)
         self.pending = []  # (offset, bytes) or an int: cut to this size
+        self.rotten = range(0)  # offsets that cannot be read any more
 
 
 def applied(content, change):
@@ -78,7 +79,10 @@ class FaultyDisk(Disk):
 
     def read(self, file, size, offset):
         self._step("read", None)
-        return bytes(self.open_files[file].cache[offset : offset + size])
+        inode = self.open_files[file]
+        if offset < inode.rotten.stop and offset + size > inode.rotten.start:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return bytes(inode.cache[offset : offset + size])
 
     def write(self, file, content, offset):
         inode = self.open_files[file]

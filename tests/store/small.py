@@ -38,7 +38,7 @@ CHAIN = chain(120)
 
 
 def open_log(disk, max_bytes=LEAST, **kwargs):
-    return Log.open(FOLDER, max_bytes=max_bytes, segment_bytes=SEGMENT, disk=disk, **kwargs)
+    return Log.open(FOLDER, max_bytes=max_bytes, segment_bytes=SEGMENT, disk=disk, key=KEY.public, **kwargs)
 
 
 def inspected(log):
@@ -78,5 +78,10 @@ def check_range(item, records):
     _HOLDS.add((item.envelope, records[-1].digest))
 
 
-def squashed(records):
-    return seal_stretch(merge([each.envelope for each in records], KEY.public, compose), KEY)
+def squash(log):
+    """Squash what the log offers next; False when it offers nothing."""
+    work = log.squash_candidates()
+    if work is None:
+        return False
+    log.replace(work.first, work.last, seal_stretch(merge(work.envelopes, KEY.public, compose), KEY))
+    return True

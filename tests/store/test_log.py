@@ -2,13 +2,11 @@ import errno
 
 import pytest
 from faulty_disk import FaultyDisk, PowerCut
-from small import CHAIN, FOLDER, KEY, LEAST, SEGMENT, check_items, inspected, open_log, record, seqs
+from small import CHAIN, FOLDER, LEAST, SEGMENT, check_items, inspected, open_log, record, seqs, squash
 
 from edge_agent.model.errors import StoreError
 from edge_agent.model.record import ZERO_DIGEST, Sealed
 from edge_agent.store.frames import RECORD, frame
-from edge_agent.store.squash import squash
-from edge_agent.twin.diff import compose
 
 
 def filled(count, disk=None, **kwargs):
@@ -155,7 +153,7 @@ def test_what_a_snapshot_needs_stays_and_is_squashed_instead():
     log.keep_from(1)
     for each in CHAIN[:80]:
         while log.room(len(each.envelope)) == "squash":
-            assert squash(log, KEY, compose)
+            assert squash(log)
         log.append(each)
         log.acknowledge(each.seq)
     assert log.head.oldest == 1
@@ -173,7 +171,7 @@ def test_undelivered_records_fill_the_log_are_squashed_and_at_last_refuse_audit(
         if room == "full":
             break
         if room == "squash":
-            squash(log, KEY, compose)
+            squash(log)
         else:
             log.append(each)
             appended += 1
@@ -197,7 +195,7 @@ def test_a_full_log_takes_records_again_when_upstream_is_back():
     appended = 0
     while (room := log.room()) != "full":
         if room == "squash":
-            squash(log, KEY, compose)
+            squash(log)
         else:
             log.append(record(appended + 1, log.head.digest, audit=3))
             appended += 1
@@ -213,7 +211,7 @@ def test_a_disk_that_others_filled_stops_growth_but_not_the_log():
     log.keep_from(1)
     for each in CHAIN:
         while log.room(len(each.envelope)) == "squash":
-            assert squash(log, KEY, compose)
+            assert squash(log)
         if log.room(len(each.envelope)) == "full":
             break
         log.append(each)
@@ -248,7 +246,7 @@ def test_nothing_is_removed_before_it_is_durable_that_it_was_delivered():
         log.append(record(log.head.seq + 1, log.head.digest))
     log.acknowledge(log.head.seq)
     log.keep_from(log.head.seq)
-    assert squash(log, KEY, compose)  # and tries for a spare segment, giving up what it may
+    assert squash(log)  # and tries for a spare segment, giving up what it may
     assert inspected(open_log(disk.after_cut(lambda n: 1), 1 << 20)).holes == ()
 
 

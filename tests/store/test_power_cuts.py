@@ -7,11 +7,9 @@ import contextlib
 import itertools
 
 from faulty_disk import FaultyDisk, PowerCut
-from small import FOLDER, KEY, LEAST, check_items, inspected, open_log, record
+from small import FOLDER, LEAST, check_items, inspected, open_log, record, squash
 
 from edge_agent.model.errors import StoreError
-from edge_agent.store.squash import squash
-from edge_agent.twin.diff import compose
 
 STATES = 40
 """Of one cut. Most have fewer: all are tried then."""
@@ -34,7 +32,7 @@ class Story:
         head = self.log.head
         self.under_way = record(head.seq + 1, head.digest, audit, text)
         while self.log.room(len(self.under_way.envelope)) == "squash":
-            squash(self.log, KEY, compose)
+            squash(self.log)
         self.log.append(self.under_way)
         self.records.append(self.under_way)
         self.under_way = None
@@ -113,7 +111,7 @@ def squashing(story):
     story.open()
     while len(story.records) < 121:
         story.append(audit=3)
-    while squash(story.log, KEY, compose):
+    while squash(story.log):
         pass
 
 
