@@ -10,43 +10,95 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from edge_agent.model.checked import Name, check, close_match, shown
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
-from edge_agent.model.profile import ModbusProfile, Point, Profile, SerialProfile
-from edge_agent.model.site import BrokerAccess, MqttSettings, SerialSettings, Settings, Site, Source, SourceSettings
+from edge_agent.model.profile import ModbusProfile, Point, Profile, RegisterPoint, SerialProfile
+from edge_agent.model.site import (
+    AgentSettings,
+    BrokerAccess,
+    DriftSettings,
+    EntitySettings,
+    MqttSettings,
+    RelationshipSettings,
+    SerialSettings,
+    Settings,
+    Site,
+    Source,
+    SourceSettings,
+    SyncSettings,
+    TransitionSettings,
+    UpstreamSettings,
+)
 
 Access = TypeVar("Access", bound=BrokerAccess)
 
 MIN_INTERVAL_S = 0.05
 """A beat shorter than this costs more in signatures and fsyncs than it tells."""
+_TABLES = {"agent": AgentSettings, "sync": SyncSettings, "upstream": UpstreamSettings, "drift": DriftSettings}
+_LISTS = {
+    "sources": SourceSettings,
+    "entities": EntitySettings,
+    "relationships": RelationshipSettings,
+    "transitions": TransitionSettings,
+}
 _FILES = ("ca_file", "cert_file", "key_file", "password_file")
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 
 
+class Examined(NamedTuple):
+    """What was found in a configuration. There is a site only when there is no problem."""
+
+    site: Site | None
+    sources: tuple[Source, ...]
+    """Those that are sound in themselves, also when there is no site."""
+    problems: list[Problem]
+
+
 def load(path: Path) -> Site:
     """Return the checked configuration. Raises ConfigError with all problems."""
+    found = examine(path)
+    if found.site is None:
+        raise ConfigError(found.problems)
+    return found.site
+
+
+def examine(path: Path) -> Examined:
+    """Look through a whole configuration: a table that is wrong does not hide what is wrong in the others."""
     problems: list[Problem] = []
     text = _read(path, problems)
     raw = _parse(path, text, problems)
     if raw is None:
-        raise ConfigError(problems)
-    settings = check(raw, Settings, f"{path.name}: ", problems)
-    if settings is None:
-        raise ConfigError(problems)
+        return Examined(None, (), problems)
     place = f"{path.name}: "
-    sources = tuple(_sources(settings, path, problems))
-    problems.extend(_clashes(settings, sources, place))
-    problems.extend(_loose_ends(settings, sources, place))
-    problems.extend(_limits(settings, path, place))
-    if problems:
-        raise ConfigError(problems)
+    settings: Settings | None = check(raw, Settings, place, problems)
+    sound = settings or _what_holds(raw)
+    sources = tuple(_sources(sound, path, problems))
+    problems.extend(_clashes(sound, sources, place))
+    if settings is not None:
+        # Only then: what refers to a table that is wrong would be told as referring to nothing.
+        problems.extend(_loose_ends(settings, sources, place))
+    problems.extend(_limits(sound, path, place))
+    if settings is None or problems:
+        return Examined(None, sources, problems)
     settings, sources = _anchored(settings, sources, path)
-    return Site(settings, sources, hashlib.sha256(text).hexdigest())
+    return Examined(Site(settings, sources, hashlib.sha256(text).hexdigest()), sources, problems)
+
+
+def _what_holds(raw: dict[str, Any]) -> Settings:
+    """Return the tables that are sound, to look for further problems in them; never to be run."""
+    tables = {name: check(raw.get(name), kind, "", []) for name, kind in _TABLES.items()}
+    lists = {
+        name: tuple(noun for each in raw[name] if (noun := check(each, kind, "", [])) is not None)
+        for name, kind in _LISTS.items()
+        if isinstance(raw.get(name), list)
+    }
+    nameless: dict[str, Any] = {"agent": AgentSettings(Name("unnamed"), "."), "sources": ()}
+    return Settings(**nameless | {name: noun for name, noun in tables.items() if noun is not None} | lists)
 
 
 def load_profile(name: str, beside: Path | None = None) -> Profile:
@@ -126,9 +178,18 @@ def _sources(settings: Settings, path: Path, problems: list[Problem]) -> Iterato
             if protocol != kind:
                 problems.append(Problem(f"{place}.profile", f"a profile for {protocol}", f"one for {kind}"))
                 continue
+            problems.extend(_unverified_writes(profile, place))
         local = written.entity or written.name
         entity_type = types.setdefault(local, profile.entity_type if profile else Name("device"))
         yield _source(written, profile, entity_id(settings.agent.world_id, entity_type, local), entity_type)
+
+
+def _unverified_writes(profile: Profile, place: str) -> Iterator[Problem]:
+    """Refuse to write by facts that were only seen in an excerpt: the next register may be a destructive one."""
+    for point in profile.points:
+        if not profile.provenance.verified and isinstance(point, RegisterPoint) and point.write is not None:
+            found = f"a writable point {point.name} in {profile.name}"
+            yield Problem(f"{place}.profile", found, "verified facts behind what is written")
 
 
 def _source(written: SourceSettings, profile: Profile | None, entity: str, entity_type: str) -> Source:
@@ -188,6 +249,8 @@ def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> It
             yield Problem(f"{where}.when.variable", shown(rule.when.variable), "a variable, `entity.point`", hint)
         if isinstance(rule.when.value, float) and not math.isfinite(rule.when.value):
             yield Problem(f"{where}.when.value", shown(rule.when.value), "a finite number")
+    if not settings.sources:
+        yield Problem(f"{place}sources", "none", "at least one [[sources]]")
     started = {e.id for e in settings.entities if e.state is not None}
     for name in sorted({t.entity for t in settings.transitions} & entities - started):
         yield Problem(f"{place}entities.{name}.state", "nothing", "the state its transitions start from")
@@ -196,8 +259,6 @@ def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> It
 def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
     if settings.sync.interval < MIN_INTERVAL_S:
         yield Problem(f"{place}sync.interval", f"{settings.sync.interval:g} s", f"at least {MIN_INTERVAL_S * 1000:g}ms")
-    if not settings.sources:
-        yield Problem(f"{place}sources", "none", "at least one [[sources]]")
     if settings.upstream is not None:
         yield from _files(settings.upstream, path, f"{place}upstream")
     for source in settings.sources:

@@ -131,3 +131,47 @@ def test_every_profile_that_came_along_loads():
     assert "eastron-sdm630" in profile_names()
     for name in profile_names():
         assert load_profile(name).name == name
+
+
+def test_a_wrong_table_hides_nothing_that_is_wrong_in_another(tmp_path):
+    text = (
+        '[sync]\ninterval = "fast"\n'
+        + '[upstream]\nurl = "mqtt://h"\nca_file = "nowhere"\n'
+        + METER.split("points")[0].replace('"meter"', '"one"')
+        + 'profile = "eastron-sdm631"\n'
+        + METER.replace('"meter"', '"two"').replace("function = 4", "function = 9")
+        + METER.split("points")[0].replace('"meter"', '"three"')
+    )
+    found = problems(written(tmp_path, text))
+    for place in (
+        "sync.interval",
+        "upstream.ca_file",
+        "sources.one.profile",
+        "sources.two.points",
+        "sources.three: got no points",
+    ):
+        assert any(place in problem for problem in found), (place, found)
+
+
+def test_a_wrong_source_is_not_told_again_as_missing(tmp_path):
+    text = (
+        METER.replace("unit", "unitt").replace('unitt = "V"', 'unitt = "V"')
+        + '\n[[relationships]]\nfrom="meter"\nto="meter"\nrelation="is"\n'
+    )
+    assert not any("relationships" in problem for problem in problems(written(tmp_path, text)))
+
+
+def test_unverified_facts_never_make_a_point_writable(tmp_path):
+    text = """
+protocol = "modbus"
+name = "mine"
+title = "Mine"
+entity_type = "meter"
+provenance = { source = "a forum", date = "2026-01-01", verified = false }
+points = [{ name = "x", function = 3, address = 0, type = "uint16", write = { range = [0, 1] } }]
+examples = [{ function = 3, address = 0, registers = [0], values = { x = 0 } }]
+"""
+    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "mine.toml").chmod(0o600)
+    source = METER.split("points")[0] + 'profile = "mine.toml"\n'
+    assert any("writable point x" in problem for problem in problems(written(tmp_path, source)))

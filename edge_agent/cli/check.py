@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_agent.config import load
+from edge_agent.config import examine
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.layout import variable_path
 from edge_agent.model.site import Site
@@ -28,17 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check; 1 when there are problems."""
-    problems: list[Problem] = []
+    found = examine(args.config)
+    problems = list(found.problems)
     lines: list[str] = []
     try:
-        site = load(args.config)
-        problems += _data_dir(site)
-        lines = list(_plan(site, links(site, Clock())))
+        connections = links(found.sources, Clock())
     except ConfigError as error:
         problems += error.problems
+    else:
+        if found.site is not None:
+            problems += _data_dir(found.site)
+            lines = list(_plan(found.site, connections))
     if args.json:
-        found = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]
-        print(json.dumps({"ok": not problems, "problems": found, "plan": lines}))
+        told = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]
+        print(json.dumps({"ok": not problems, "problems": told, "plan": lines}))
     else:
         print("\n".join([*map(str, problems), *lines]))
         if problems:

@@ -50,7 +50,9 @@ class Agent:
         self.site = site
         self.inbox = Inbox()
         self._clock = Clock()
-        self.runners = [Runner(link, self.inbox, self._clock, random.random) for link in links(site, self._clock)]
+        self.runners = [
+            Runner(link, self.inbox, self._clock, random.random) for link in links(site.sources, self._clock)
+        ]
         self._hands = BusHands(site, self.runners)
         with contextlib.ExitStack() as undo:
             store = open_store(site, undo)

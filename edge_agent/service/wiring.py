@@ -4,7 +4,7 @@ import asyncio
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import edge_agent.sources
 from edge_agent.model.errors import ConfigError, LinkError, Problem
@@ -15,22 +15,22 @@ from edge_agent.service.runner import Runner
 from edge_agent.sources import Clock, Link
 
 
-def links(site: Site, clock: Clock) -> list[Link]:
-    """Return the links that the site's sources need, not yet open.
+def links(sources: Iterable[Source], clock: Clock) -> list[Link]:
+    """Return the links that sources need, not yet open.
 
     The folder is the registry, and only the kinds in use are imported. Raises ConfigError with the problems of
     all kinds.
     """
     kinds: dict[str, list[Source]] = {}
-    for source in site.sources:
+    for source in sources:
         kinds.setdefault(str(type(source.settings).__struct_config__.tag), []).append(source)
     known = {module.name for module in pkgutil.iter_modules(edge_agent.sources.__path__)}
     found: list[Link] = []
     problems: list[Problem] = []
-    for kind, sources in kinds.items():
+    for kind, alike in kinds.items():
         assert kind in known, f"sources/{kind}.py"
         try:
-            found += importlib.import_module(f"edge_agent.sources.{kind}").links(sources, clock)
+            found += importlib.import_module(f"edge_agent.sources.{kind}").links(alike, clock)
         except ConfigError as error:
             problems += error.problems
     if problems:

@@ -81,6 +81,14 @@ def test_check_names_a_url_that_no_link_serves(tmp_path):
     assert "tcp://" in done.stdout
 
 
+def test_check_lists_urls_and_tables_that_are_wrong_in_one_run(tmp_path):
+    text = '[sync]\ninterval = "fast"\n' + METER.replace("tcp://", "udp://")
+    done = run("check", written(tmp_path, text))
+    assert "sync.interval" in done.stdout
+    assert "udp://" in done.stdout
+    assert "2 problems" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["run", "sync", "check"])
 def test_a_state_folder_that_cannot_be_written_is_named(tmp_path, command):
     path = written(tmp_path, METER)
