@@ -136,7 +136,7 @@ def test_every_profile_that_came_along_loads():
 def test_a_wrong_table_hides_nothing_that_is_wrong_in_another(tmp_path):
     text = (
         '[sync]\ninterval = "fast"\n'
-        + '[upstream]\nurl = "mqtt://h"\nca_file = "nowhere"\n'
+        '[upstream]\nurl = "mqtt://h"\nca_file = "nowhere"\n'
         + METER.split("points")[0].replace('"meter"', '"one"')
         + 'profile = "eastron-sdm631"\n'
         + METER.replace('"meter"', '"two"').replace("function = 4", "function = 9")

@@ -6,6 +6,7 @@ Reads the data folder that agent.toml names; the agent may be running. `--json` 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from edge_agent.cli.stored import open_folder, walk
@@ -25,7 +26,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the events."""
     site = load(args.config)
     folder = open_folder(Path(site.settings.agent.data_dir))
-    for before, stretch, after in walk(folder):
+    oldest = folder.shelf.oldest
+    for place, (before, stretch, after) in enumerate(walk(folder)):
+        if place == 0 and stretch.first > oldest:
+            told = f"records {oldest} to {stretch.first - 1} stand in the log without a snapshot before them"
+            print(f"edge-agent events: {told}: their numbers cannot be resolved", file=sys.stderr)
         for event in events(stretch, before, after):
             if args.json:
                 print(json.dumps(event, allow_nan=False, ensure_ascii=False))

@@ -13,6 +13,7 @@ from edge_agent.seal.squash import Stretch, unseal_stretch
 from edge_agent.store.keys import load_public
 from edge_agent.store.shelf import Shelf
 from edge_agent.store.snapshots import Stored, read_snapshots
+from edge_agent.twin.baseline import empty_world
 from edge_agent.twin.diff import apply
 
 
@@ -36,17 +37,18 @@ def open_folder(path: Path, key: Path | None = None) -> Folder:
     data = DataDir(path)
     if not data.log.is_dir():
         raise StoreError(f"{path}: got no log in it, wanted the data_dir of an agent")
-    return Folder(data, load_public(key or data.public_key), Shelf.survey(data.log), read_snapshots(data.snapshots))
+    # Snapshots first: an agent that runs goes on meanwhile, and the log may be ahead of them, never the other way.
+    snapshots = read_snapshots(data.snapshots)
+    return Folder(data, load_public(key or data.public_key), Shelf.survey(data.log), snapshots)
 
 
 def walk(folder: Folder) -> Iterator[tuple[World, Stretch, World]]:
-    """Give each record of the log with the world before and after it, from the oldest snapshot on.
+    """Give each record of the log with the world before and after it, as far back as there is a world to begin from.
 
-    Raises WireError or TrustError where something does not hold; `edge-agent log verify` says more of it.
+    That is the empty one when the log holds record 1, else the oldest snapshot. Raises WireError or TrustError where
+    something does not hold; `edge-agent log verify` says more of it.
     """
-    if not folder.snapshots:
-        raise TrustError(f"{folder.data.snapshots}: got no snapshot, wanted one to begin from")
-    world = unseal_snapshot(folder.snapshots[-1].envelope, folder.key).world
+    world = _first_world(folder)
     for item in folder.shelf.records(world.version + 1):
         stretch = unseal_stretch(item.envelope, folder.key)
         if stretch.last <= world.version:
@@ -54,3 +56,12 @@ def walk(folder: Folder) -> Iterator[tuple[World, Stretch, World]]:
         after = apply(world, stretch.delta, stretch.last, stretch.at_ms)
         yield world, stretch, after
         world = after
+
+
+def _first_world(folder: Folder) -> World:
+    first = next(iter(folder.shelf.records(1)), None)
+    if first is not None and first.first == 1:
+        return empty_world(unseal_stretch(first.envelope, folder.key).world_id)
+    if not folder.snapshots:
+        raise TrustError(f"{folder.data.snapshots}: got no snapshot, wanted one to begin from")
+    return unseal_snapshot(folder.snapshots[-1].envelope, folder.key).world

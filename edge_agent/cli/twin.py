@@ -6,6 +6,7 @@ Reads the data folder that agent.toml names; the agent may be running. `--json` 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from edge_agent.cli.stored import open_folder
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _tell(world)
     for note in restored.notes:
-        print(f"edge-agent twin: {note.facts['reason']}")
+        print(f"edge-agent twin: {note.facts['reason']}", file=sys.stderr)
     return 1 if restored.notes else 0
 
 

@@ -30,15 +30,6 @@ def unseal(envelope: bytes, payload_type: str, key: PublicKey) -> bytes:
     return payload
 
 
-def payload_of(envelope: bytes) -> bytes:
-    """Return the payload without a look at the signature: for our own stored bytes, whose frame was checked.
-
-    Raises WireError when the bytes are no envelope.
-    """
-    payload: bytes = _parts(envelope)["payload"]
-    return payload
-
-
 def _parts(envelope: bytes) -> dict[str, Any]:
     found = unpack(envelope)
     if not isinstance(found, dict) or set(found) != {"payload", "payloadType", "signatures"}:

@@ -19,7 +19,7 @@ from edge_agent.model.record import Entry, Fact, Record, Sealed, Snapshot
 from edge_agent.model.world import Delta, Entity, State, Variable, World
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.digest import entity_map, finding_row, state_digest
-from edge_agent.seal.envelope import payload_of, seal, unseal
+from edge_agent.seal.envelope import seal, unseal
 from edge_agent.seal.keys import PrivateKey, PublicKey
 
 _VERSION = 1
@@ -63,20 +63,6 @@ def unseal_record(envelope: bytes, key: PublicKey) -> tuple[Record, Sealed]:
     payload = unseal(envelope, RECORD_TYPE, key)
     record = _record(payload)
     return record, Sealed(record.seq, _digest(payload), envelope)
-
-
-def stored_record(envelope: bytes) -> tuple[Record, Sealed]:
-    """Return a record of our own log, whose frame was checked, without verifying the signature."""
-    payload = payload_of(envelope)
-    record = _record(payload)
-    return record, Sealed(record.seq, _digest(payload), envelope)
-
-
-def link_of(envelope: bytes) -> tuple[int, bytes, bytes]:
-    """Return (sequence, digest of the one before, own digest) of a stored record, for walking a chain."""
-    payload = payload_of(envelope)
-    raw = unpack(payload)
-    return as_type(raw["seq"], int, "record.seq"), as_type(raw["prev"], bytes, "record.prev"), _digest(payload)
 
 
 def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:

@@ -84,21 +84,29 @@ class Agent:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until `stop` is set. Raises StoreError when the disk fails: then nothing more is claimed."""
-        await self._begin()
         try:
             async with asyncio.TaskGroup() as group:
-                readers = self._read_in(group)
+                # The way out comes first: when the log is full, nothing else makes room for the first record.
                 others = [group.create_task(self._keep_cursor(), name="cursor")]
                 if self.upstream is not None:
                     others.append(group.create_task(self.upstream.run(), name="upstream"))
-                ready()
-                await self._beat(stop)
-                await self._end()
-                self._stop_reading(readers)
+                while not await self._has_room():
+                    if await _set_before(stop, asyncio.get_running_loop().time() + self.site.settings.sync.interval):
+                        break
+                else:
+                    await self._serve(group, stop, ready)
                 for task in others:
                     task.cancel()
         except BaseExceptionGroup as failed:
             raise first_of(failed, StoreError) from failed
+
+    async def _serve(self, group: asyncio.TaskGroup, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        await self._begin()
+        readers = self._read_in(group)
+        ready()
+        await self._beat(stop)
+        await self._end()
+        self._stop_reading(readers)
 
     async def turn_once(self, patience_s: float) -> Report:
         """Ask every device once, wait for the answers at most `patience_s`, and make one turn of them."""
@@ -126,7 +134,8 @@ class Agent:
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""
         readings, drops = self.inbox.take()
-        told = (*notes, *drops, *self.ledger.notes())
+        passed_over = [entry for runner in self.runners for entry in runner.take_drops()]
+        told = (*notes, *drops, *passed_over, *self.ledger.notes())
         self.standing, report = await sync(
             self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told
         )

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.reading import Anchor, Reading, bad
+from edge_agent.model.record import Entry
 from edge_agent.service.backoff import Backoff, Breaker
 from edge_agent.service.inbox import Inbox
 from edge_agent.sources import Clock, Link, Poll
@@ -29,13 +30,15 @@ _Ask = tuple[Callable[[], Awaitable[Any]], "asyncio.Future[Any]"]
 class Tally:
     """Counts of one poll since start."""
 
-    __slots__ = ("answered", "failed", "skipped")
+    __slots__ = ("answered", "failed", "faulty", "skipped")
 
     def __init__(self) -> None:
         self.answered = 0
         self.failed = 0
         self.skipped = 0
         """Due, but not asked: the breaker was open or the bus was behind."""
+        self.faulty = False
+        """Whether the newest answer was no good."""
 
 
 class Runner:
@@ -52,6 +55,7 @@ class Runner:
         self._asks: deque[_Ask] = deque()
         self._asked = asyncio.Event()
         self._stopping = False
+        self._backoff = Backoff(jitter)
 
     @property
     def heard_all(self) -> bool:
@@ -75,22 +79,25 @@ class Runner:
 
     async def run(self) -> NoReturn:
         """Keep the link open and read, for ever."""
-        backoff = Backoff(self._jitter)
         while True:
             try:
                 await self._opened()
-                if backoff.failures:
-                    _log.info("%s: connected again", self.link.bus)
-                backoff.succeeded()
                 await self._serve()
             except LinkError as error:
-                if not backoff.failures:
+                if not self._backoff.failures:
                     _log.warning("%s: %s; trying again", self.link.bus, error)
                 self._fail_all(error)
             finally:
                 await self.link.close()
             self._heed_stop()
-            await asyncio.sleep(backoff.failed())
+            await asyncio.sleep(self._backoff.failed())
+
+    def take_drops(self) -> list[Entry]:
+        """Return an entry for each reason for which the link passed something over since the last call."""
+        dropped = self.link.dropped
+        entries = [Entry("drop", {"where": self.link.bus, "reason": why, "count": n}) for why, n in dropped.items()]
+        dropped.clear()
+        return entries
 
     async def ask(self, what: Callable[[], Awaitable[Any]]) -> Any:
         """Do something with the link as its owner, before the polls that are due. Raises what it raises."""
@@ -131,14 +138,13 @@ class Runner:
                 self._tally(poll).failed += 1
                 self._fail(poll, "stale")
             except WireError as error:
-                self._tally(poll).failed += 1
+                self._wrong(poll, error)
                 self._fail(poll, error.reason)
             else:
                 if silent:
                     _log.info("%s: heard again", poll.detail)
                 silent = False
-                self._tally(poll).answered += 1
-                self._inbox.put(readings)
+                self._good(poll, readings)
 
     async def _poll(self) -> NoReturn:
         """Make what is due, in the order it is due; what a person asked for goes first."""
@@ -209,23 +215,43 @@ class Runner:
             async with asyncio.timeout(poll.timeout_s + _GRACE_S):
                 readings = await self.link.read(poll)
         except (LinkError, WireError, TimeoutError) as error:
-            self._tally(poll).failed += 1
             self._failed(poll, breaker, error)
         else:
-            self._tally(poll).answered += 1
             if breaker.answered():
                 _log.info("%s unit %s: answers again", self.link.bus, poll.unit)
-            self._inbox.put(readings)
+            self._good(poll, readings)
+
+    def _good(self, poll: Poll, readings: list[Reading]) -> None:
+        """Take an answer. A link that opened is well again only now: it may open and be lost again for ever."""
+        tally = self._tally(poll)
+        tally.answered += 1
+        if tally.faulty:
+            tally.faulty = False
+            _log.info("%s %s: answers are good again", self.link.bus, poll.detail)
+        if self._backoff.failures:
+            self._backoff.succeeded()
+            _log.info("%s: connected again", self.link.bus)
+        self._inbox.put(readings)
+
+    def _wrong(self, poll: Poll, error: WireError) -> None:
+        """Count an answer that is no good, and say so when the one before was."""
+        tally = self._tally(poll)
+        tally.failed += 1
+        if not tally.faulty:
+            tally.faulty = True
+            _log.warning("%s", error)
 
     def _failed(self, poll: Poll, breaker: Breaker, error: Exception) -> None:
         reason = error.reason if isinstance(error, (LinkError, WireError)) else "timeout"
         self._fail(poll, reason)
-        if isinstance(error, LinkError) and reason == "link":
-            raise error
         if isinstance(error, WireError):
             # A wrong answer is an answer: the unit is there, and the others need not wait for it.
             breaker.answered()
+            self._wrong(poll, error)
             return
+        self._tally(poll).failed += 1
+        if isinstance(error, LinkError) and reason == "link":
+            raise error
         if breaker.failed(self._now_s()):
             _log.warning("%s unit %s: %s; asked less often until it answers", self.link.bus, poll.unit, error)
             for other in self.link.polls:

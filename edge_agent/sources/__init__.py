@@ -8,6 +8,7 @@ which groups the sources that share a bus into one `Link`, its single owner. A l
 retry, backoff or the circuit breaker: they are written once, in service/.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -40,6 +41,8 @@ class Link(Protocol):
     bus: str
     """Its address, for a person and for counters."""
     polls: Sequence[Poll]
+    dropped: Counter[str]
+    """What came in and was passed over, by reason; whoever tells of it empties it."""
 
     async def open(self) -> None:
         """Connect. Raises LinkError."""

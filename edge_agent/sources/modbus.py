@@ -12,6 +12,7 @@ the caller reads it again after each failure. That is kept as long as the link i
 import asyncio
 import logging
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -121,6 +122,7 @@ class ModbusTcp:
         self._waiting = False
         """Whether the last request is, or was when it was given up, without its answer."""
         self._reads: dict[Poll, _Read] = {}
+        self.dropped: Counter[str] = Counter()  # nothing comes that was not asked for
         self.polls: Sequence[Poll] = [self._poll(device, block) for device in devices for block in device.blocks]
 
     async def open(self) -> None:

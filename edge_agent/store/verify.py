@@ -1,8 +1,8 @@
 """Is a log whole, in order and its gateway's own? With the public key alone; nothing is changed.
 
 The first place where something does not hold is named: what is behind it rests on it. Checked are the bytes of
-every frame, every signature, the chain, the digest of the world after each record (from the oldest snapshot on),
-and every snapshot against the record it stands at.
+every frame, every signature, the chain, the digest of the world after each record (from record 1 or the oldest
+snapshot on), and every snapshot against the record it stands at.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from edge_agent.seal.squash import Stretch, unseal_stretch
 from edge_agent.store.segment import Hole, name_of
 from edge_agent.store.shelf import Item, Shelf
 from edge_agent.store.snapshots import Stored
+from edge_agent.twin.baseline import empty_world
 from edge_agent.twin.diff import apply
 
 _Known = tuple[World, Digests]
@@ -69,6 +70,8 @@ def _walk(shelf: Shelf, snapshots: dict[int, Snapshot], key: PublicKey, verdict:
     known = _known(snapshots[oldest]) if oldest is not None and oldest < verdict.first else None
     for item in shelf.records(verdict.first):
         stretch = _opened(shelf, item, key)
+        if stretch.first == 1:
+            known = empty_world(stretch.world_id), {}
         _check_follows(shelf, item, stretch, verdict, holes)
         if known is not None and stretch.first <= known[0].version + 1 <= stretch.last:
             known = _next_world(shelf, item, stretch, known)
@@ -112,7 +115,10 @@ def _missing(verdict: Verdict, holes: Mapping[int, Hole], last: int) -> None:
 
 
 def _next_world(shelf: Shelf, item: Item, stretch: Stretch, known: _Known) -> _Known:
-    after = apply(known[0], stretch.delta, stretch.last, stretch.at_ms)
+    try:
+        after = apply(known[0], stretch.delta, stretch.last, stretch.at_ms)
+    except WireError as error:
+        raise TrustError(f"{_place(shelf, item)}: {error}") from error
     digests = entity_digests(after, known)
     if root_digest(after.world_id, digests) != stretch.state:
         raise TrustError(f"{_place(shelf, item)}: the world after it has not the digest it names")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 
 import pytest
 
@@ -22,6 +23,7 @@ class FakeLink:
         self.bus = "fake://bus"
         self.polls = [Poll(u, u, (f"{u}_point",), period_s, 0.05, f"poll of {u}") for u in units]
         self.faults = {}
+        self.dropped = Counter()
         self.answer_s = answer_s
         self.opened = self.closed = 0
         self.asked = []
@@ -230,3 +232,36 @@ def test_a_disk_that_fails_ends_the_agent_as_what_it_is():
     assert isinstance(first_of(group, StoreError), StoreError)
     mixed = BaseExceptionGroup("tasks", [StoreError("fsync"), ZeroDivisionError()])
     assert first_of(mixed, StoreError) is mixed
+
+
+def test_a_link_that_opens_and_is_lost_again_and_again_is_told_once_and_asked_ever_less(caplog):
+    link = FakeLink(["a"])
+    link.faults["a"] = LinkError("reset by peer", "link")
+    _, runner = run(link, lambda taken, _: count(taken, "a", "bad:link") >= 6)
+    assert sum("trying again" in record.message for record in caplog.records) == 1
+    assert runner._backoff.failures >= 2
+
+
+def test_wrong_answers_are_told_once_and_once_more_when_they_end(caplog):
+    caplog.set_level("INFO")
+    link = FakeLink(["a"])
+    link.faults["a"] = WireError("bus a: wrong length", "mismatch")
+
+    def mended(taken, _):
+        if count(taken, "a", "bad:mismatch") >= 3:
+            link.faults.clear()
+        return count(taken, "a") >= 3
+
+    run(link, mended)
+    assert sum("wrong length" in record.message for record in caplog.records) == 1
+    assert sum("good again" in record.message for record in caplog.records) == 1
+
+
+def test_what_a_link_passed_over_is_told_with_its_bus_and_reason_and_only_once():
+    link = FakeLink(["a"])
+    runner = Runner(link, Inbox(), Clock(), lambda: 0.5)
+    link.dropped.update({"unknown name": 3})
+    assert [entry.facts for entry in runner.take_drops()] == [
+        {"where": "fake://bus", "reason": "unknown name", "count": 3}
+    ]
+    assert runner.take_drops() == []

@@ -7,7 +7,7 @@ from edge_agent.model.record import ZERO_DIGEST, Entry, Record, Snapshot
 from edge_agent.model.world import Entity, State, Variable, World
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.keys import PrivateKey
-from edge_agent.seal.records import seal_record, seal_snapshot, stored_record
+from edge_agent.seal.records import seal_record, seal_snapshot, unseal_record
 from edge_agent.seal.squash import merge, seal_stretch
 from edge_agent.twin.diff import compose, diff
 
@@ -108,7 +108,7 @@ class Gateway:
         return merged
 
     def record(self, seq):
-        return stored_record(self.envelope(seq))[0]
+        return unseal_record(self.envelope(seq), self.key.public)[0]
 
     # What the publisher wants of a backlog.
 

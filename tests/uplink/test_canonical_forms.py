@@ -29,8 +29,7 @@ from edge_agent.model.site import AgentSettings, ConditionSettings, Settings, Si
 from edge_agent.model.world import Delta, Entity, State, Variable, World, replace_world
 from edge_agent.seal.canonical import unpack
 from edge_agent.seal.digest import state_digest
-from edge_agent.seal.envelope import payload_of
-from edge_agent.seal.records import seal_record, stored_record
+from edge_agent.seal.records import seal_record, unseal_record
 from edge_agent.twin.diff import UNREAD, apply, diff
 from edge_agent.uplink.formats.event import events
 from edge_agent.uplink.formats.world_state import Retention, world_state
@@ -254,8 +253,8 @@ def test_an_observation_embeds_the_canonical_fields_of_its_event(before, after):
 def test_raw_is_what_stands_in_the_sealed_bytes(before, after, audit):
     record, after = record_of(before, after, audit)
     sealed = seal_record(record, KEY)
-    payload = unpack(payload_of(sealed.envelope))
-    stored, _ = stored_record(sealed.envelope)
+    payload = unpack(unpack(sealed.envelope)["payload"])
+    stored, _ = unseal_record(sealed.envelope, KEY.public)
     made = told(stored, before, apply(before, stored.delta, stored.seq, stored.at_ms))
     assert made == told(record, before, after)
     rows = {
