@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from sites import METER, site, written
 
@@ -175,3 +178,15 @@ examples = [{ function = 3, address = 0, registers = [0], values = { x = 0 } }]
     (tmp_path / "mine.toml").chmod(0o600)
     source = METER.split("points")[0] + 'profile = "mine.toml"\n'
     assert any("writable point x" in problem for problem in problems(written(tmp_path, source)))
+
+
+def test_the_readmes_own_configuration_is_good_and_its_own_mistakes_are_found(tmp_path):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    text = re.search(r"```toml\n(.*?)```", readme, re.DOTALL)[1]
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    assert [source.name for source in load(path).sources] == ["meter", "tank", "room"]
+    path.write_text(text.replace("sdm630", "sdm631") + '[sync]\ninterval = "fast"\n')
+    for problem in problems(path):
+        assert problem in readme

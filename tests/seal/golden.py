@@ -1,0 +1,77 @@
+"""The test vectors of reference/formats.md, from a fixed key: python tests/seal/golden.py writes them anew.
+
+tests/seal/test_stranger.py reads them with nothing of this project but the page. A change of these bytes is a change
+of the format: it needs a new version number, and the old file stays.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+
+from edge_agent.model.finding import Anomaly
+from edge_agent.model.record import ZERO_DIGEST, Entry, Record, Snapshot
+from edge_agent.model.world import Entity, State, Variable, World, replace_world
+from edge_agent.seal.digest import state_digest
+from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.records import seal_record, seal_snapshot
+from edge_agent.seal.squash import merge, seal_stretch
+from edge_agent.twin.baseline import empty_world
+from edge_agent.twin.diff import UNREAD, compose, diff
+
+PATH = Path(__file__).resolve().parents[2] / "reference" / "examples" / "vectors-1.json"
+KEY = PrivateKey.from_seed(bytes(range(32)))
+AT_MS = 1_764_000_000_000
+PUMP = "boiler-house:pump:pump"
+
+
+def worlds() -> list[World]:
+    """Return the worlds before and after each of three records: defined, read, one value back and one gone bad."""
+    head = Entity(PUMP, "pump", ("Heizung", "Ω"), ("source:pump",), {"serial": "CP-1"}, "idle", (("feeds", PUMP),))
+    names = ("bearing_temp", "speed", "valve", "mode", "energy")
+    variables = {
+        n: Variable(n, PUMP, name, "degC" if n == 1 else None, "gauge", "pump") for n, name in enumerate(names, 1)
+    }
+    start = empty_world("boiler-house")
+    defined = World("boiler-house", 1, AT_MS, {PUMP: head}, variables, {PUMP: dict.fromkeys(variables, UNREAD)}, {})
+    read = {
+        1: State(54.5, AT_MS + 900, "good"),
+        2: State(1450, AT_MS + 900, "good"),
+        3: State(False, AT_MS + 900, "good"),
+        4: State("", AT_MS + 950, "uncertain:stale"),
+        5: State(0.1, AT_MS + 900, "good"),
+    }
+    finding = Anomaly(
+        "pump.bearing_temp/shift", 1, "shift", "medium", "5 σ above", AT_MS, 0.5, 1.0, ("sensor:pump/bearing_temp@1",)
+    )
+    second = replace_world(defined, version=2, at_ms=AT_MS + 1000, states={PUMP: read}, findings={finding.id: finding})
+    last = {**read, 1: State(0.0, AT_MS + 1900, "good"), 2: State(1450, AT_MS + 900, "bad:timeout")}
+    third = replace_world(second, version=3, at_ms=AT_MS + 2000, states={PUMP: last}, findings={})
+    return [start, defined, second, third]
+
+
+def vectors() -> dict[str, object]:
+    """Return everything a verifier can be tried on."""
+    steps, sealed, prev = worlds(), [], ZERO_DIGEST
+    for seq, (before, after) in enumerate(zip(steps, steps[1:], strict=False), 1):
+        record = Record(
+            "boiler-house", seq, prev, bytes(range(16)), after.at_ms, 60_000 + 1000 * seq, seq > 1, diff(before, after),
+            (Entry("turn", {"status": "synced", "risk": 0.0, "severity": None, "readings": 5}),), state_digest(after),
+        )  # fmt: skip
+        sealed.append(seal_record(record, KEY))
+        prev = sealed[-1].digest
+    snapshot = Snapshot(steps[2], sealed[1].digest, state_digest(steps[2]), "interval")
+    squashed = seal_stretch(merge([each.envelope for each in sealed[1:]], KEY.public, compose), KEY)
+    return {
+        "public_key": KEY.public.raw.hex(),
+        "keyid": KEY.public.keyid,
+        "records": [{"envelope": s.envelope.hex(), "digest": s.digest.hex()} for s in sealed],
+        "states": [state_digest(world).hex() for world in steps],
+        "snapshot": seal_snapshot(snapshot, KEY).hex(),
+        "squashed_2_to_3": squashed.hex(),
+    }
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(vectors(), indent=1) + "\n")

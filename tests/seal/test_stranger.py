@@ -1,0 +1,151 @@
+"""A verifier written from reference/formats.md by somebody who has nothing else: no line of it is the project's."""
+
+import hashlib
+import json
+import struct
+
+import msgpack
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from golden import PATH, vectors
+
+VECTORS = json.loads(PATH.read_text())
+PREFIX = "application/vnd.edge-agent."
+
+
+def canonical(value):
+    """§1: maps sorted, shortest forms; this library writes the rest as the page wants it."""
+
+    def ordered(v):
+        if isinstance(v, dict):
+            return {k: ordered(v[k]) for k in sorted(v, key=lambda k: k.encode() if isinstance(k, str) else k)}
+        return [ordered(each) for each in v] if isinstance(v, list) else v
+
+    return msgpack.packb(ordered(value))
+
+
+def parse(data):
+    value = msgpack.unpackb(data, strict_map_key=False)
+    assert canonical(value) == data
+    return value
+
+
+def opened(envelope, kind):
+    """§2: verify first, then parse."""
+    found = parse(envelope)
+    payload, name = found["payload"], found["payloadType"]
+    assert name == f"{PREFIX}{kind}+msgpack"
+    signed = b"DSSEv1 %d %s %d %s" % (len(name), name.encode(), len(payload), payload)
+    Ed25519PublicKey.from_public_bytes(bytes.fromhex(VECTORS["public_key"])).verify(
+        found["signatures"][0]["sig"], signed
+    )
+    return payload, parse(payload)
+
+
+class Twin:
+    """§3 and §4: entities, variables, states and findings as plain maps and rows."""
+
+    def __init__(self):
+        self.world, self.seq, self.digest = None, 0, bytes(32)
+        self.entities, self.variables, self.states, self.findings = {}, {}, {}, {}
+
+    def apply(self, delta, at):
+        for into, name in ((self.entities, "entities"), (self.variables, "variables")):
+            for key, row in delta.get(name, {}).items():
+                into.pop(key, None)
+                if name == "variables":
+                    self.states.pop(key, None)
+                if row is not None:
+                    into[key] = row
+                    if name == "variables":
+                        self.states[key] = [None, 0, "bad:unknown"]
+        for age, quality, gaps, values in delta.get("states", []):
+            if isinstance(values, bytes):
+                values = list(struct.unpack(f">{len(gaps)}f", values))
+            number = 0
+            for gap, value in zip(gaps, values, strict=True):
+                number += gap
+                self.states[number] = [value, at - age, quality]
+        for key, row in delta.get("findings", {}).items():
+            self.findings.pop(key, None)
+            if row is not None:
+                self.findings[key] = row
+
+    def state(self):
+        digests = {key: self._entity(key) for key in self.entities}
+        return hashlib.sha256(canonical(["world", 1, self.world, digests])).digest()
+
+    def _entity(self, key):
+        rows = {n: [*v[1:], *self.states[n]] for n, v in self.variables.items() if v[0] == key}
+        findings = {i: row for i, row in self.findings.items() if self.variables[row[0]][0] == key}
+        return hashlib.sha256(canonical(["entity", 1, self.entities[key] | {"id": key}, rows, findings])).digest()
+
+    def take(self, envelope):
+        payload, record = opened(envelope, "record")
+        assert record["v"] == 1
+        assert (record["seq"], record["prev"]) == (self.seq + 1, self.digest)
+        self.world = record["world"]
+        self.apply(record["delta"], record["at"])
+        assert self.state() == record["state"]
+        self.seq, self.digest = record["seq"], hashlib.sha256(payload).digest()
+
+    def take_snapshot(self, envelope):
+        _, found = opened(envelope, "snapshot")
+        self.world, self.seq, self.digest = found["world"], found["seq"], found["head"]
+        self.entities, self.variables = found["entities"], found["variables"]
+        self.states, self.findings = found["states"], found["findings"]
+        assert self.state() == found["state"]
+
+    def take_range(self, envelope):
+        _, found = opened(envelope, "squash")
+        digests = [found["digests"][i : i + 32] for i in range(0, len(found["digests"]), 32)]
+        assert len(digests) == found["to"] - found["from"] + 1
+        known = found["prev"] if self.seq == found["from"] - 1 else digests[self.seq - found["from"]]
+        assert known == self.digest
+        self.apply(found["delta"], found["at"])
+        assert self.state() == found["state"]
+        self.seq, self.digest = found["to"], digests[-1]
+
+
+RECORDS = [bytes.fromhex(each["envelope"]) for each in VECTORS["records"]]
+
+
+def test_the_bytes_of_version_1_are_what_they_were():
+    assert vectors() == VECTORS
+
+
+def test_a_stranger_verifies_every_record_from_the_page_alone():
+    twin = Twin()
+    for envelope, each, state in zip(RECORDS, VECTORS["records"], VECTORS["states"][1:], strict=True):
+        twin.take(envelope)
+        assert (twin.digest.hex(), twin.state().hex()) == (each["digest"], state)
+    assert twin.states[1] == [0.0, 1_764_000_001_900, "good"]
+
+
+def test_a_stranger_begins_at_a_snapshot_and_goes_on():
+    twin = Twin()
+    twin.take_snapshot(bytes.fromhex(VECTORS["snapshot"]))
+    twin.take(RECORDS[2])
+    assert twin.state().hex() == VECTORS["states"][3]
+
+
+@pytest.mark.parametrize("known", [1, 2])
+def test_a_stranger_follows_a_squashed_range_from_any_record_within_it(known):
+    twin = Twin()
+    for envelope in RECORDS[:known]:
+        twin.take(envelope)
+    twin.take_range(bytes.fromhex(VECTORS["squashed_2_to_3"]))
+    assert twin.state().hex() == VECTORS["states"][3]
+    assert twin.digest.hex() == VECTORS["records"][2]["digest"]
+
+
+def test_a_stranger_sees_a_flipped_bit():
+    broken = bytearray(RECORDS[1])
+    broken[len(broken) // 2] ^= 1
+    with pytest.raises((InvalidSignature, AssertionError, ValueError, KeyError)):
+        opened(bytes(broken), "record")
+
+
+def test_the_key_id_is_made_as_the_page_says():
+    assert hashlib.sha256(bytes.fromhex(VECTORS["public_key"])).hexdigest()[:16] == VECTORS["keyid"]
