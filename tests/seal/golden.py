@@ -4,11 +4,9 @@ tests/seal/test_stranger.py reads them with nothing of this project but the page
 of the format: it needs a new version number, and the old file stays.
 """
 
+import itertools
 import json
-import sys
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.record import ZERO_DIGEST, Entry, Record, Snapshot
@@ -43,7 +41,15 @@ def worlds() -> list[World]:
         5: State(0.1, AT_MS + 900, "good"),
     }
     finding = Anomaly(
-        "pump.bearing_temp/shift", 1, "shift", "medium", "5 σ above", AT_MS, 0.5, 1.0, ("sensor:pump/bearing_temp@1",)
+        "pump.bearing_temp/shift",
+        1,
+        "shift",
+        "medium",
+        "5 \u03c3 above",
+        AT_MS,
+        0.5,
+        1.0,
+        ("sensor:pump/bearing_temp@1",),
     )
     second = replace_world(defined, version=2, at_ms=AT_MS + 1000, states={PUMP: read}, findings={finding.id: finding})
     last = {**read, 1: State(0.0, AT_MS + 1900, "good"), 2: State(1450, AT_MS + 900, "bad:timeout")}
@@ -54,7 +60,7 @@ def worlds() -> list[World]:
 def vectors() -> dict[str, object]:
     """Return everything a verifier can be tried on."""
     steps, sealed, prev = worlds(), [], ZERO_DIGEST
-    for seq, (before, after) in enumerate(zip(steps, steps[1:], strict=False), 1):
+    for seq, (before, after) in enumerate(itertools.pairwise(steps), 1):
         record = Record(
             "boiler-house", seq, prev, bytes(range(16)), after.at_ms, 60_000 + 1000 * seq, seq > 1, diff(before, after),
             (Entry("turn", {"status": "synced", "risk": 0.0, "severity": None, "readings": 5}),), state_digest(after),

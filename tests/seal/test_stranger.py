@@ -43,6 +43,13 @@ def opened(envelope, kind):
     return payload, parse(payload)
 
 
+def replace(table, changes):
+    for key, row in changes.items():
+        table.pop(key, None)
+        if row is not None:
+            table[key] = row
+
+
 class Twin:
     """§3 and §4: entities, variables, states and findings as plain maps and rows."""
 
@@ -51,26 +58,17 @@ class Twin:
         self.entities, self.variables, self.states, self.findings = {}, {}, {}, {}
 
     def apply(self, delta, at):
-        for into, name in ((self.entities, "entities"), (self.variables, "variables")):
-            for key, row in delta.get(name, {}).items():
-                into.pop(key, None)
-                if name == "variables":
-                    self.states.pop(key, None)
-                if row is not None:
-                    into[key] = row
-                    if name == "variables":
-                        self.states[key] = [None, 0, "bad:unknown"]
-        for age, quality, gaps, values in delta.get("states", []):
-            if isinstance(values, bytes):
-                values = list(struct.unpack(f">{len(gaps)}f", values))
+        replace(self.entities, delta.get("entities", {}))
+        replace(self.variables, delta.get("variables", {}))
+        unread = [None, 0, "bad:unknown"]
+        replace(self.states, {n: row and unread for n, row in delta.get("variables", {}).items()})
+        for age, quality, gaps, column in delta.get("states", []):
+            values = struct.unpack(f">{len(gaps)}f", column) if isinstance(column, bytes) else column
             number = 0
             for gap, value in zip(gaps, values, strict=True):
                 number += gap
                 self.states[number] = [value, at - age, quality]
-        for key, row in delta.get("findings", {}).items():
-            self.findings.pop(key, None)
-            if row is not None:
-                self.findings[key] = row
+        replace(self.findings, delta.get("findings", {}))
 
     def state(self):
         digests = {key: self._entity(key) for key in self.entities}
