@@ -3,6 +3,7 @@
 The three protocols differ in how a point is addressed and what an example looks like; all else is shared.
 """
 
+from fractions import Fraction
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,7 +12,10 @@ from msgspec import Meta
 from edge_agent.model.checked import Name, Seconds
 
 Register = Annotated[int, Meta(ge=0, le=0xFFFF)]
-RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"]
+RegisterType = Literal[
+    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64",
+    "bcd16", "bcd32", "bcd64", "string",
+]  # fmt: skip
 WordOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
 
 
@@ -39,12 +43,92 @@ class BusLimits(msgspec.Struct, frozen=True):
     timeout: Seconds = Seconds(1)
 
 
+class Reverts(msgspec.Struct, frozen=True):
+    """How a device takes a write back by itself, so that it ends up safe even when the agent does not.
+
+    It is used when a write says how long it shall hold (`sources.Link.write`).
+    """
+
+    by: Literal["timer", "pulse", "message"]
+    """"timer": `point` holds a time to live and is written first. "pulse": what is written to `address` is the time
+    itself. "message": the time travels in the message that writes."""
+    longest: Seconds
+    """The longest time that may be asked for."""
+    tick: Seconds = Seconds(1)
+    """What one count of the time means to the device."""
+    point: Name | None = None
+    address: Register | None = None
+    always: bool = False
+    """Whether a write that does not say how long it shall hold is refused."""
+
+
 class WriteRule(msgspec.Struct, frozen=True):
-    """How a point may be written at all. Policy narrows it further; without policy nothing is written."""
+    """How a point may be written at all. Policy narrows it further; without policy nothing is written.
+
+    Of an enumeration the rule speaks of the raw number.
+    """
 
     range: tuple[float, float]
+    step: Annotated[float, Meta(gt=0)] | None = None
+    """Values are whole steps from the lower end of the range; any when not given."""
+    min_interval: Seconds = Seconds(1)
+    """Least time between two writes."""
+    daily_budget: Annotated[int, Meta(ge=1, le=100_000)] = 24
+    """Most writes in a day."""
+    persistence: Literal["volatile", "eeprom", "unknown"] = "unknown"
+    """Whether a write wears the device out; unknown is to be treated as eeprom."""
+    verify: Name | None = None
+    """The point that shows whether the write was done; itself when not given."""
+    tolerance: Annotated[float, Meta(ge=0)] = 0.0
+    """By how much what is read back may differ from what was written."""
     settle: Seconds = Seconds(1)
     """How long after a write the device needs before it is read back."""
+    reverts: Reverts | None = None
+    function: Literal[5, 6, 15, 16] | None = None
+    """For Modbus devices that take only this one; else 5 for a coil, 6 for one register and 16 for several."""
+
+    def refusal(self, value: float) -> str:
+        """Say why a number may not be written, or return an empty string."""
+        low, high = self.range
+        if not low <= value <= high:
+            return f"got {value:g}, wanted {low:g} to {high:g}"
+        # In decimals as written: 0.3 is three steps of 0.1.
+        if self.step is not None and (Fraction(repr(value)) - Fraction(repr(low))) % Fraction(repr(self.step)):
+            return f"got {value:g}, wanted whole steps of {self.step:g} from {low:g}"
+        return ""
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What a device must answer to be the one a profile is about."""
+
+    point: Name
+    any_of: tuple[float | int | bool | str, ...] = ()
+    begins_with: str | None = None
+
+
+class FirmwareRange(msgspec.Struct, frozen=True):
+    """The firmware a profile was written for: first and last version, both included.
+
+    Numbers are compared as numbers, text by the numbers in it: "1.10" comes after "1.9".
+    """
+
+    point: Name
+    first: float | int | str
+    last: float | int | str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """[identity]: how a device shows that it is the one this profile is about.
+
+    Read when the link opens, when the device answers again after a silence, and once a day. What is named here must
+    be a point of the profile. Until it has been read, and when it does not fit, values are
+    uncertain ("uncertain:firmware") and nothing is written.
+    """
+
+    expect: tuple[Expected, ...] = ()
+    """All must hold."""
+    firmware: FirmwareRange | None = None
+    on_mismatch: Literal["read_only"] = "read_only"
 
 
 class PointBase(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +144,9 @@ class PointBase(msgspec.Struct, frozen=True, kw_only=True):
     alarm_above: float | None = None
     alarm_below: float | None = None
     """Where trouble begins: what a forecast of risk heads for."""
+    max_rate: Annotated[float, Meta(gt=0)] | None = None
+    """The largest believable change, in units a second; of a counter, the largest rise. What jumps farther is bad
+    until a second reading agrees with it. A counter that falls is doubted in the same way, whatever its rate."""
     drift: bool = True
     """Whether the statistics watch it. Never for text and identity."""
     identity: Literal["serial", "model", "firmware"] | None = None
@@ -69,20 +156,39 @@ class PointBase(msgspec.Struct, frozen=True, kw_only=True):
 class RegisterPoint(PointBase, frozen=True, kw_only=True):
     """A point in Modbus registers or coils. Addresses are those on the wire, from 0."""
 
-    function: Literal[1, 2, 3, 4]
+    function: Literal[1, 2, 3, 4, 43]
+    """43 (2B/0E, device identification): `address` is the number of an object, such as 0 vendor, 1 product code,
+    2 revision, and the type is string."""
     address: Register
     type: RegisterType
     order: WordOrder = "ABCD"
     """Order of the bytes of a value over its registers; ABCD is big-endian throughout."""
     length: Annotated[int, Meta(ge=1, le=125)] = 1
     """Registers of a string; other types know their own."""
+    characters: Literal["both", "low", "high"] = "both"
+    """Of a string: whether each register holds two characters, or one in its low or high byte."""
     scale: float = 1.0
     offset: float = 0.0
-    """value = raw * scale + offset, both taken as the decimals they are written as."""
+    """value = raw * scale * 10^(value of the scale point) + offset, taken as the decimals they are written as."""
+    scale_point: Name | None = None
+    """A point of the same device that holds the power of ten (SunSpec): always read in the same request. Without it
+    the value is bad."""
+    bits: tuple[Annotated[int, Meta(ge=0, le=63)], Annotated[int, Meta(ge=0, le=63)]] | None = None
+    """Lowest and highest bit, counted from 0, of the part of the raw number that is meant: `[8, 15]` is the high
+    byte of a register, `[3, 3]` with the type bool one flag. A signed type makes it two's complement."""
+    enum: dict[str, str] = {}
+    """Text of each raw number, such as `{ 0 = "off", 1 = "on" }`. A number that is not listed is bad."""
+    flags: dict[str, str] = {}
+    """Name of each bit, counted from 0: the value is the names of the bits that are set, such as
+    "overload+door_open", and "" when none is. A bit without a name is called "bit9"."""
     sentinels: tuple[int, ...] = ()
     """Raw values, read as unsigned, by which the device says that it has no value."""
     every: Annotated[int, Meta(ge=1, le=100_000)] = 1
-    """Read at each n-th poll: 1 for what moves, more for what does not."""
+    """Read at each n-th poll: 1 for what moves, more for what does not. What tells identity is read once a day, or
+    at each n-th poll when more than 1 is given."""
+    model: Annotated[int, Meta(ge=1, le=65_535)] | None = None
+    """Of a SunSpec device: `address` counts from the first register (the ID) of this model, which is found by walking
+    the chain of models."""
     write: WriteRule | None = None
 
 
@@ -106,6 +212,8 @@ class RegisterExample(msgspec.Struct, frozen=True):
     address: Register
     registers: tuple[Register, ...]
     values: dict[str, float | int | bool | str | None]
+    model: int | None = None
+    """Of a SunSpec device: the model that `address` counts in."""
 
 
 class TextExample(msgspec.Struct, frozen=True):
@@ -132,6 +240,7 @@ class ProfileBase(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     entity_type: Name
     provenance: Provenance
+    identity: Identity = Identity()
 
 
 class ModbusProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol", tag="modbus"):

@@ -20,6 +20,11 @@ REASONS: dict[str, str] = {
     "nan": "the value was not a finite number",
     "sentinel": "the device says it has no value",
     "range": "the value lies outside the point's range",
+    "unlisted": "the device gave a number that its profile does not list",
+    "scale": "its scale point could not be used, so that it might be wrong by a power of ten",
+    "jump": "it moved farther than is believable, and no second reading has agreed yet",
+    "unconfirmed": "it was read once only, and a second reading must agree",
+    "firmware": "the device is not known to be the one, with the firmware, that its profile was written for",
     "stale": "nothing was heard for too long",
     "unknown": "never read yet",
 }

@@ -55,8 +55,12 @@ class Link(Protocol):
         that cannot be used is a Reading with value None and its reason, not an error.
         """
 
-    async def write(self, source: str, point: str, value: Value) -> None:
-        """Write one point. Raises LinkError, WireError, or TrustError when the profile does not allow it."""
+    async def write(self, source: str, point: str, value: Value, hold_s: float | None = None) -> None:
+        """Write one point. Raises LinkError, WireError, or TrustError when the profile does not allow it.
+
+        With `hold_s` the device itself takes the write back after so long, by what its profile names under `reverts`;
+        a point that cannot do so is not written.
+        """
 
     async def close(self) -> None:
         """Let go of the connection; may be called when it is not open."""

@@ -162,7 +162,7 @@ class ModbusTcp:
         anchor = Anchor(poll.source, poll.detail, at)
         return [Reading(anchor, name, *found) for name, found in zip(poll.points, decoded, strict=True)]
 
-    async def write(self, source: str, point: str, value: Value) -> None:
+    async def write(self, source: str, point: str, value: Value, hold_s: float | None = None) -> None:
         """Write one point and compare the echo. Raises LinkError, WireError or TrustError.
 
         After a LinkError with the reason "timeout" it is not known whether the write was done.
@@ -172,6 +172,8 @@ class ModbusTcp:
         where = f"{source}.{point}"
         if device is None or target is None:
             raise TrustError(f"{where}: got a write to a point that this bus does not have")
+        if hold_s is not None:
+            raise TrustError(f"{where}: got a write that shall hold for {hold_s:g} s, which this bus cannot ask for")
         if device.unit == 0:
             raise TrustError(f"{where}: got a write to unit 0, which every device of a bus obeys")
         request = _write_request(device.unit, target, value, where)

@@ -135,7 +135,7 @@ class SerialPort:
             await self._news.wait()
         return readings
 
-    async def write(self, source: str, point: str, value: Value) -> None:
+    async def write(self, source: str, point: str, value: Value, hold_s: float | None = None) -> None:  # noqa: ARG002 - the contract's
         """Refuse. Raises TrustError: this kind of device is listened to only."""
         raise TrustError(f"{source}.{point}: got a write of {shown(value)} to a device that is only listened to")
 
