@@ -3,6 +3,7 @@
 import struct
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge_agent.model.finding import SEVERITIES, Anomaly
 from edge_agent.model.world import Entity, State, Variable, World
@@ -29,6 +30,14 @@ times_ms = st.integers(-(2**40), 2**42)
 states = st.builds(State, values, times_ms, qualities)
 
 
+def alarms(number: int) -> st.SearchStrategy[Anomaly]:
+    """Return alarms of one variable."""
+    return st.builds(
+        Anomaly, names, st.just(number), st.just("shift"), st.sampled_from(SEVERITIES), st.text(max_size=9), times_ms,
+        st.floats(0, 1), st.floats(0, 1), st.just(("sensor:src/x@1",)), st.just(()), st.none(),
+    )  # fmt: skip
+
+
 @st.composite
 def worlds(draw, version: int = 0) -> World:
     """Return a whole world of up to four entities with up to six variables each."""
@@ -43,6 +52,7 @@ def worlds(draw, version: int = 0) -> World:
             attributes=draw(st.dictionaries(names, st.text(max_size=5), max_size=2)),
             state=draw(st.none() | names),
             relations=tuple(draw(st.lists(st.tuples(names, st.sampled_from(ids)), max_size=2))),
+            since_ms=draw(st.none() | times_ms),
         )
         for key in ids
     }
@@ -57,10 +67,10 @@ def worlds(draw, version: int = 0) -> World:
     findings = {}
     for number in draw(st.lists(st.sampled_from(sorted(variables)), max_size=2, unique=True)) if variables else []:
         key = f"f{number}"
-        findings[key] = Anomaly(
-            key, number, "shift", draw(st.sampled_from(SEVERITIES)), draw(st.text(max_size=9)), draw(times_ms),
-            draw(st.floats(0, 1)), draw(st.floats(0, 1)), ("sensor:src/x@1",),
-        )  # fmt: skip
+        witnesses = [draw(alarms(n)) for n in draw(st.lists(st.sampled_from(sorted(variables)), max_size=2))]
+        alarm = draw(alarms(number))
+        acknowledged = draw(st.none() | names)
+        findings[key] = replace(alarm, id=key, witnesses=tuple(witnesses), acknowledged=acknowledged)
     return World("w", version, draw(times_ms), entities, variables, rows, findings)
 
 

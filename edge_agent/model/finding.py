@@ -26,6 +26,15 @@ class Anomaly(msgspec.Struct, frozen=True):
     """0..1: how far the baseline behind it can be relied upon."""
     anchors: tuple[str, ...]
     """The evidence."""
+    witnesses: "tuple[Anomaly, ...]" = ()
+    """The alarms that became this finding, by id; without any it is its own only one (judge/findings.py)."""
+    acknowledged: str | None = None
+    """Who said that it is known: it is quiet until it changes."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of all variables it speaks of."""
+        return (self.number, *(witness.number for witness in self.witnesses))
 
 
 class Risk(msgspec.Struct, frozen=True):

@@ -28,6 +28,8 @@ class Entity(msgspec.Struct, frozen=True):
     """Its place in its own state machine, when transitions are configured."""
     relations: tuple[tuple[str, str], ...] = ()
     """Pairs of relation and the other entity's id."""
+    since_ms: int | None = None
+    """Wall time at which it passed to `state`; None before its first passage."""
 
 
 class Variable(msgspec.Struct, frozen=True):

@@ -46,7 +46,9 @@ def state_digest(world: World) -> bytes:
 
 def entity_map(entity: Entity) -> dict[str, Any]:
     """Return an entity's head as it is sealed, without its id."""
+    since = {} if entity.since_ms is None else {"since": entity.since_ms}
     return {
+        **since,
         "aliases": list(entity.aliases),
         "attributes": dict(entity.attributes),
         "labels": list(entity.labels),
@@ -58,10 +60,13 @@ def entity_map(entity: Entity) -> dict[str, Any]:
 
 def finding_row(finding: Anomaly) -> tuple[Any, ...]:
     """Return a finding as it is sealed, without its id."""
-    return (
+    row = (
         finding.number, finding.kind, finding.severity, finding.sentence, finding.since_ms,
         float(finding.score), float(finding.confidence), list(finding.anchors),
     )  # fmt: skip
+    if not finding.witnesses and finding.acknowledged is None:
+        return row
+    return (*row, [[each.id, *finding_row(each)] for each in finding.witnesses], finding.acknowledged)
 
 
 def _entity_digest(world: World, entity: str) -> bytes:

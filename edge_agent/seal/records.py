@@ -7,7 +7,7 @@ all fit single precision exactly is one binary of 4 bytes a value.
 import hashlib
 import itertools
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_agent.model.checked import as_type
@@ -25,7 +25,11 @@ from edge_agent.seal.keys import PrivateKey, PublicKey
 _VERSION = 1
 _Group = tuple[int, str, list[int], list[Value] | bytes]
 _VariableRow = tuple[str, str, str | None, str, str]
-_FindingRow = tuple[int, str, str, str, int, float, float, list[str]]
+_AlarmRow: Any = tuple[int, str, str, str, int, float, float, list[str]]
+_WitnessRow = tuple[str, int, str, str, str, int, float, float, list[str]]
+_More: Any = tuple[list[_WitnessRow], str | None]
+_ALARM = 8
+"""Elements of a finding's row; after them, when there is something to say, witnesses and who acknowledged it."""
 _RECORD_FIELDS: dict[str, Any] = {
     "v": int, "world": str, "seq": int, "prev": bytes, "boot": bytes, "at": int, "mono": int, "synced": bool,
     "delta": dict[str, Any], "audit": list[tuple[str, dict[str, Fact]]], "state": bytes,
@@ -33,7 +37,7 @@ _RECORD_FIELDS: dict[str, Any] = {
 _SNAPSHOT_FIELDS: dict[str, Any] = {
     "v": int, "world": str, "seq": int, "at": int, "head": bytes, "state": bytes, "reason": str,
     "entities": dict[str, dict[str, Any]], "variables": dict[int, _VariableRow],
-    "states": dict[int, tuple[Value, int, str]], "findings": dict[str, _FindingRow],
+    "states": dict[int, tuple[Value, int, str]], "findings": dict[str, list[Any]],
 }  # fmt: skip
 _SINGLE_MAX = 3.4028234663852886e38
 
@@ -96,11 +100,11 @@ def unseal_snapshot(envelope: bytes, key: PublicKey) -> Snapshot:
     try:
         for number, row in raw["states"].items():
             states[variables[number].entity][number] = State(*row)
-        for finding in raw["findings"].values():
-            variables[finding[0]]
+        findings = {key_: _finding(key_, row) for key_, row in raw["findings"].items()}
+        for number in (number for finding in findings.values() for number in finding.numbers):
+            variables[number]
     except KeyError as error:
         raise WireError(f"snapshot: a state or variable of something not defined: {error}") from error
-    findings = {key_: _finding(key_, row) for key_, row in raw["findings"].items()}
     world = World(raw["world"], raw["seq"], raw["at"], entities, variables, states, findings)
     if state_digest(world) != raw["state"]:
         raise WireError(f"snapshot: the world at record {world.version} does not have the digest it claims")
@@ -208,7 +212,7 @@ def delta_of(raw: dict[str, Any], at_ms: int) -> Delta:
     entities = as_type(raw.get("entities", {}), dict[str, dict[str, Any] | None], "delta.entities")
     variables = as_type(raw.get("variables", {}), dict[int, _VariableRow | None], "delta.variables")
     groups = as_type(raw.get("states", []), list[_Group], "delta.states")
-    findings = as_type(raw.get("findings", {}), dict[str, _FindingRow | None], "delta.findings")
+    findings = as_type(raw.get("findings", {}), dict[str, list[Any] | None], "delta.findings")
     states: dict[int, State] = {}
     for age_ms, quality, steps, column in groups:
         _read_group(states, at_ms - age_ms, quality, steps, column)
@@ -242,9 +246,11 @@ def _entity(key: str, row: dict[str, Any]) -> Entity:
         "type": str, "labels": tuple[str, ...], "aliases": tuple[str, ...], "attributes": dict[str, str],
         "state": str | None, "relations": tuple[tuple[str, str], ...],
     }  # fmt: skip
-    if row.keys() != fields.keys():
+    if row.keys() - {"since"} != fields.keys():
         raise WireError(f"entity {key[:80]!r}: got fields {sorted(row)}, wanted {sorted(fields)}")
-    return Entity(id=key, **{name: as_type(row[name], wanted, f"entity.{name}") for name, wanted in fields.items()})
+    since_ms = as_type(row["since"], int, "entity.since") if "since" in row else None
+    known = {name: as_type(row[name], wanted, f"entity.{name}") for name, wanted in fields.items()}
+    return Entity(id=key, since_ms=since_ms, **known)
 
 
 def _variable_row(v: Variable) -> tuple[str, str, str | None, str, str]:
@@ -255,6 +261,21 @@ def _variable(number: int, row: _VariableRow) -> Variable:
     return Variable(number, *row)
 
 
-def _finding(key: str, row: _FindingRow) -> Anomaly:
+def _finding(key: str, row: list[Any]) -> Anomaly:
+    alarm = as_type(row[:_ALARM], _AlarmRow, "finding")
+    if len(row) <= _ALARM:
+        return _alarm(key, alarm)
+    rows, acknowledged = as_type(row[_ALARM:], _More, "finding")
+    if not rows and acknowledged is None:
+        raise WireError(f"finding {key[:80]!r}: got {len(row)} elements that say nothing more, wanted {_ALARM}")
+    return _alarm(key, alarm, tuple(_alarm(id_, rest) for id_, *rest in rows), acknowledged)
+
+
+def _alarm(
+    key: str, row: Sequence[Any], witnesses: tuple[Anomaly, ...] = (), acknowledged: str | None = None
+) -> Anomaly:
     number, kind, severity, sentence, since_ms, score, confidence, anchors = row
-    return Anomaly(key, number, kind, severity, sentence, since_ms, score, confidence, tuple(anchors))
+    evidence = tuple(anchors)
+    return Anomaly(
+        key, number, kind, severity, sentence, since_ms, score, confidence, evidence, witnesses, acknowledged
+    )

@@ -53,7 +53,7 @@ def baseline(site: Site, before: World) -> World:
         entities,
         {n: variables[n] for n in sorted(variables)},
         {entity: {n: rows[n] for n in sorted(rows)} for entity, rows in states.items()},
-        {key: f for key, f in before.findings.items() if f.number in variables},
+        {key: f for key, f in before.findings.items() if variables.keys() >= set(f.numbers)},
     )
 
 
@@ -93,7 +93,8 @@ def _entities(site: Site, before: World) -> Iterator[Entity]:
             labels=() if written is None else written.labels,
             aliases=tuple(f"source:{source.name}" for source in site.sources if source.entity == key),
             attributes=_attributes(site, key, old),
-            state=_state(site, key, old, None if written is None else written.state),
+            state=(state := _state(site, key, old, None if written is None else written.state)),
+            since_ms=old.since_ms if old is not None and old.state == state else None,
             relations=tuple((e.relation, full[e.dst]) for e in settings.relationships if full[e.src] == key),
         )
 

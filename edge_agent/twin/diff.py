@@ -115,7 +115,7 @@ def _check_defined(
         if v.entity not in entities:
             raise WireError(f"delta: variable {v.number} belongs to {v.entity[:80]!r}, which is not defined")
     findings = delta.findings if None not in delta.variables.values() else _applied(before.findings, delta.findings)
-    named = [*delta.states, *(f.number for f in findings.values() if f is not None)]
+    named = [*delta.states, *(number for f in findings.values() if f is not None for number in f.numbers)]
     for number in named:
         if number not in variables:
             raise WireError(f"delta: variable {number} is not defined")

@@ -8,9 +8,11 @@ import itertools
 import json
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.record import ZERO_DIGEST, Entry, Record, Snapshot
-from edge_agent.model.world import Entity, State, Variable, World, replace_world
+from edge_agent.model.world import Entity, State, Variable, World, replace_entity, replace_world
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.records import seal_record, seal_snapshot
@@ -25,7 +27,10 @@ PUMP = "boiler-house:pump:pump"
 
 
 def worlds() -> list[World]:
-    """Return the worlds before and after each of three records: defined, read, one value back and one gone bad."""
+    """Return the worlds before and after each of four records.
+
+    Defined; read; one value back and one gone bad; a finding with witnesses, acknowledged, and a state that was entered.
+    """
     head = Entity(PUMP, "pump", ("Heizung", "Ω"), ("source:pump",), {"serial": "CP-1"}, "idle", (("feeds", PUMP),))
     names = ("bearing_temp", "speed", "valve", "mode", "energy")
     variables = {
@@ -54,7 +59,15 @@ def worlds() -> list[World]:
     second = replace_world(defined, version=2, at_ms=AT_MS + 1000, states={PUMP: read}, findings={finding.id: finding})
     last = {**read, 1: State(0.0, AT_MS + 1900, "good"), 2: State(1450, AT_MS + 900, "bad:timeout")}
     third = replace_world(second, version=3, at_ms=AT_MS + 2000, states={PUMP: last}, findings={})
-    return [start, defined, second, third]
+    speed = Anomaly(
+        "pump.speed/shift", 2, "shift", "low", "4 \u03c3 below", AT_MS + 5, 0.625, 0.5, ("sensor:pump/speed@2",)
+    )
+    joined = replace(
+        finding, sentence="5 \u03c3 above; speed agrees", witnesses=(finding, speed), acknowledged="os:anna"
+    )
+    fourth = replace_world(third, version=4, at_ms=AT_MS + 3000, findings={finding.id: joined})
+    fourth = replace_entity(fourth, PUMP, state="warm", since_ms=AT_MS + 2500)
+    return [start, defined, second, third, fourth]
 
 
 def vectors() -> dict[str, object]:
@@ -68,7 +81,7 @@ def vectors() -> dict[str, object]:
         sealed.append(seal_record(record, KEY))
         prev = sealed[-1].digest
     snapshot = Snapshot(steps[2], sealed[1].digest, state_digest(steps[2]), "interval")
-    squashed = seal_stretch(merge([each.envelope for each in sealed[1:]], KEY.public, compose), KEY)
+    squashed = seal_stretch(merge([each.envelope for each in sealed[1:3]], KEY.public, compose), KEY)
     return {
         "public_key": KEY.public.raw.hex(),
         "keyid": KEY.public.keyid,
