@@ -19,12 +19,14 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_holds_every_module_and_every_profile_and_nothing_else(wheel):
+def test_the_wheel_holds_every_module_every_profile_and_what_is_installed_and_nothing_else(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("edge_agent/**/*.py")}
     profiles = {f"edge_agent/firmware_profiles/{path.name}" for path in ROOT.glob("firmware_profiles/*.toml")}
+    placed = {f"edge_agent/install/{path.name}" for path in ROOT.glob("reference/install/*")}
     assert profiles
-    assert packed - {"edge_agent/py.typed"} == modules | profiles
+    assert placed
+    assert packed - {"edge_agent/py.typed"} == modules | profiles | placed
 
 
 def test_an_installed_agent_finds_its_profiles_without_a_checkout(wheel, tmp_path):
