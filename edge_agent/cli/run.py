@@ -1,13 +1,18 @@
-"""Prints READY on standard output once it serves. SIGTERM and SIGINT stop it cleanly within five seconds."""
+"""Prints READY on standard output once it serves, and tells a service manager that asked (sd_notify).
+
+SIGTERM and SIGINT stop it cleanly within five seconds. Its log is on standard error.
+"""
 
 import argparse
 import asyncio
-import logging
+import contextlib
 import signal
 from pathlib import Path
 
 from edge_agent.config import load
+from edge_agent.service import logs
 from edge_agent.service.agent import Agent
+from edge_agent.service.notify import READY, STOPPING, TURNED, ServiceManager
 
 EXAMPLE = "edge-agent run /etc/edge-agent/agent.toml"
 
@@ -15,11 +20,12 @@ EXAMPLE = "edge-agent run /etc/edge-agent/agent.toml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` takes."""
     parser.add_argument("config", type=Path, help="agent.toml")
+    parser.add_argument("--log-json", action="store_true", help="write the log as one JSON object a line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal asks to stop."""
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    logs.set_up(as_json=args.log_json)
     agent = Agent(load(args.config))
     try:
         asyncio.run(_serve(agent))
@@ -30,7 +36,18 @@ def run(args: argparse.Namespace) -> int:
 
 async def _serve(agent: Agent) -> None:
     stop = asyncio.Event()
+    manager = ServiceManager()
+
+    def ready() -> None:
+        print("READY", flush=True)
+        manager.tell(READY)
+
+    def asked_to_stop() -> None:
+        manager.tell(STOPPING)
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await agent.run(stop, lambda: print("READY", flush=True))
+        loop.add_signal_handler(number, asked_to_stop)
+    with contextlib.closing(manager):
+        await agent.run(stop, ready, turned=lambda: manager.tell(TURNED))

@@ -67,6 +67,7 @@ class Agent:
         self.ground = ground(site, self._world, watch, store.key, boot_id())
         self.upstream = self._way_out()
         self._full = False
+        self._turned: Callable[[], None] = lambda: None
 
     def _way_out(self) -> Upstream | None:
         settings = self.site.settings.upstream
@@ -82,8 +83,14 @@ class Agent:
         """Make a snapshot for a mirror that asked for one; it is not kept."""
         return (await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, "request")))[1]
 
-    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-        """Serve until `stop` is set. Raises StoreError when the disk fails: then nothing more is claimed."""
+    async def run(
+        self, stop: asyncio.Event, ready: Callable[[], None], turned: Callable[[], None] = lambda: None
+    ) -> None:
+        """Serve until `stop` is set, calling `turned` at each beat that came to its end.
+
+        Raises StoreError when the disk fails: then nothing more is claimed.
+        """
+        self._turned = turned
         try:
             async with asyncio.TaskGroup() as group:
                 # The way out comes first: when the log is full, nothing else makes room for the first record.
@@ -91,6 +98,7 @@ class Agent:
                 if self.upstream is not None:
                     others.append(group.create_task(self.upstream.run(), name="upstream"))
                 while not await self._has_room():
+                    self._turned()
                     if await _set_before(stop, asyncio.get_running_loop().time() + self.site.settings.sync.interval):
                         break
                 else:
@@ -172,6 +180,7 @@ class Agent:
         while not await _set_before(stop, due_s):
             if await self._has_room():
                 await self.turn()
+            self._turned()
             now_s = loop.time()
             if now_s >= snapshot_s:
                 await self._keep_snapshot("interval")
