@@ -5,6 +5,7 @@ Nothing connects here. A file that group or others may write is refused: it deci
 
 import hashlib
 import math
+import os
 import stat
 import tomllib
 from collections import Counter
@@ -46,7 +47,10 @@ _LISTS = {
     "relationships": RelationshipSettings,
     "transitions": TransitionSettings,
 }
-_FILES = ("ca_file", "cert_file", "key_file", "password_file")
+_FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file")
+_ONE_OF = (("username", "username_file", "username_env"), ("password_file", "password_env"))
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts what `LoadCredential=` names; a file may be written `$CREDENTIALS_DIRECTORY/name`."""
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 
 
@@ -281,12 +285,29 @@ def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tu
 
 def _absolute(access: Access, path: Path) -> Access:
     named = {field: getattr(access, field) for field in _FILES}
-    folder = path.absolute().parent
-    return replace(access, **{field: str(folder / name) for field, name in named.items() if name is not None})
+    return replace(access, **{field: _located(name, path) for field, name in named.items() if name is not None})
+
+
+def _located(name: str, path: Path) -> str:
+    """Return where a file that the configuration at `path` names stands.
+
+    What systemd will hand over stays as it is written where there is no systemd: `check` on another machine.
+    """
+    folder = os.environ.get(_CREDENTIALS)
+    if name.startswith(f"${_CREDENTIALS}/") and folder is not None:
+        name = folder + name.removeprefix(f"${_CREDENTIALS}")
+    return name if name.startswith(f"${_CREDENTIALS}/") else str(path.absolute().parent / name)
 
 
 def _files(access: BrokerAccess, path: Path, place: str) -> Iterator[Problem]:
     for field in _FILES:
         name = getattr(access, field)
-        if name is not None and not (path.parent / name).is_file():
+        where = None if name is None else _located(name, path)
+        if where is not None and not where.startswith(f"${_CREDENTIALS}/") and not Path(where).is_file():
             yield Problem(f"{place}.{field}", shown(name), "a readable file")
+    for fields in _ONE_OF:
+        given = [field for field in fields if getattr(access, field) is not None]
+        if len(given) > 1:
+            yield Problem(f"{place}.{given[1]}", " and ".join(given), "one of them")
+    if access.key_file is not None and access.cert_file is None:
+        yield Problem(f"{place}.cert_file", "nothing", "the certificate of key_file")

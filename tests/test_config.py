@@ -42,6 +42,9 @@ CASES = [
     ("a relationship to nobody", METER + '\n[[relationships]]\nfrom="meter"\nto="metre"\nrelation="feeds"\n', "relationships[0].to", 'mean "meter"'),
     ("a transition on nothing", METER + '\n[[transitions]]\nentity="meter"\nfrom="a"\nto="b"\nwhen={{variable="meter.volt",is="above",value=1}}\n', "transitions[0].when.variable", 'mean "meter.volts"'),
     ("a password file that is not there", '[upstream]\nurl="mqtt://h"\npassword_file="nowhere"\n' + METER, "upstream.password_file", "a readable file"),
+    ("two passwords", '[upstream]\nurl="mqtt://h"\npassword_file="agent.toml"\npassword_env="P"\n' + METER, "upstream.password_env: got password_file and password_env", "one of them"),
+    ("a password where its variable is named", '[upstream]\nurl="mqtt://h"\npassword_env="hunter 2"\n' + METER, "upstream.password_env", "matching regex"),
+    ("a private key alone", '[upstream]\nurl="mqtts://h"\nkey_file="agent.toml"\n' + METER, "upstream.cert_file", "the certificate of key_file"),
     ("a table left out", "", "agent.toml: sources: got nothing", "required"),
     ("not TOML", "[sync", "agent.toml: got", "TOML in UTF-8"),
 ]  # fmt: skip
@@ -62,6 +65,18 @@ def test_files_stand_beside_the_configuration_wherever_the_agent_is_started(tmp_
     found = load(path)
     assert found.settings.upstream.ca_file == str(tmp_path / "ca.crt")
     assert found.sources[0].settings.access.password_file == str(tmp_path / "ca.crt")
+
+
+def test_what_systemd_hands_over_stands_in_its_folder_and_is_not_missed_where_there_is_no_systemd(
+    tmp_path, monkeypatch
+):
+    path = written(tmp_path, UPSTREAM + 'password_file = "$CREDENTIALS_DIRECTORY/broker"\n' + METER)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert load(path).settings.upstream.password_file == "$CREDENTIALS_DIRECTORY/broker"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert 'got "$CREDENTIALS_DIRECTORY/broker", wanted a readable file' in problems(path)[0]
+    (tmp_path / "broker").write_text("secret")
+    assert load(path).settings.upstream.password_file == str(tmp_path / "broker")
 
 
 def test_a_site_without_sources_is_refused(tmp_path):

@@ -2,7 +2,9 @@ import asyncio
 import gc
 import itertools
 import re
+import ssl
 import struct
+import traceback
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,7 @@ def test_tls_with_the_right_authority_and_a_client_certificate(tmp_path):
 
     async def test():
         session = await opened(broker.url, access)
+        assert ssl.DER_cert_to_PEM_cert(session.server_certificate).encode() == served[0].read_bytes()
         await session.subscribe(["a"])
         sent = [bytes([i]) * 60_000 for i in range(20)]
         await asyncio.gather(*(session.publish("a", payload) for payload in sent))
@@ -191,7 +194,8 @@ def test_tls_with_the_right_authority_and_a_client_certificate(tmp_path):
         with pytest.raises(LinkError, match=r"before it accepted: does it want a client certificate\?"):
             await opened(broker.url, BrokerAccess(ca_file=str(authority.ca_file)))
 
-    with Broker(tmp_path, tls=authority.issue("server"), client_ca=authority.ca_file) as broker:
+    served = authority.issue("server")
+    with Broker(tmp_path, tls=served, client_ca=authority.ca_file) as broker:
         run(test())
 
 
@@ -237,6 +241,36 @@ def test_a_wrong_password_is_refused_by_the_broker_and_the_right_one_is_read_fro
         assert caught.value.reason == "refused"
         secret.write_text("right\n")
         await (await opened(broker.url, access)).close()
+
+    with Broker(tmp_path, users={"agent": "right"}) as broker:
+        run(test())
+
+
+def test_user_and_password_come_from_the_environment_or_a_file_and_are_never_repeated(tmp_path, monkeypatch):
+    name, secret = tmp_path / "name", tmp_path / "secret"
+    name.write_text("agent\n")
+    from_files = BrokerAccess(username_file=str(name), password_file=str(secret))
+    from_environment = BrokerAccess(username_env="BROKER_USER", password_env="BROKER_PASSWORD")
+    monkeypatch.setenv("BROKER_USER", "agent")
+
+    async def refused(access, text):
+        with pytest.raises(LinkError, match=text) as caught:
+            await opened(broker.url, access)
+        told = "".join(traceback.format_exception(caught.value))
+        assert "hunter2" not in told
+
+    async def test():
+        await refused(from_environment, "credentials: the environment has no BROKER_PASSWORD")
+        monkeypatch.setenv("BROKER_PASSWORD", "wrong hunter2")
+        await refused(from_environment, "the broker refused")
+        monkeypatch.setenv("BROKER_PASSWORD", "right")
+        await (await opened(broker.url, from_environment)).close()
+        secret.write_bytes(b"hunter2\xff")
+        await refused(from_files, "secret: wanted text in UTF-8")
+        secret.write_bytes(b"hunter2" * 10_000)
+        await refused(from_files, "secret: wanted at most 65535 bytes")
+        secret.write_text("right\n")
+        await (await opened(broker.url, from_files)).close()
 
     with Broker(tmp_path, users={"agent": "right"}) as broker:
         run(test())

@@ -1,4 +1,4 @@
-"""What edge_agent/mqtt.py knows of the inside of paho. A new version of it must pass these first."""
+"""What edge_agent/mqtt/session.py knows of the inside of paho. A new version of it must pass these first."""
 
 import inspect
 import socket
@@ -8,7 +8,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from peers import CONNACK, packet
 
-from edge_agent.mqtt import _Client
+from edge_agent.mqtt.session import _Client
 
 
 class Noting(paho.mqtt.client.Client):

@@ -32,12 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", help="our certificate's private key")
     parser.add_argument("--username", help="at the broker")
     parser.add_argument("--password-file", help="a file that holds the password")
+    parser.add_argument("--password-env", help="an environment variable that holds the password")
     parser.add_argument("--json", action="store_true", help="one JSON object a record")
 
 
 def run(args: argparse.Namespace) -> int:
     """Follow until a lie."""
-    names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file")
+    names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file", "password_env")
     access = BrokerAccess(**{name: getattr(args, name) for name in names})
     mirror = Mirror(args.url, args.world, load_public(args.key), access)
     try:

@@ -8,6 +8,8 @@ from msgspec import Meta
 from edge_agent.model.checked import Name, Seconds, Size
 from edge_agent.model.profile import BusLimits, FieldPoint, Framing, PathPoint, Point, RegisterPoint
 
+EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+
 
 class AgentSettings(msgspec.Struct, frozen=True):
     """[agent]: who this gateway is and where it keeps things."""
@@ -32,7 +34,11 @@ class BrokerAccess(msgspec.Struct, frozen=True, kw_only=True):
     cert_file: str | None = None
     key_file: str | None = None
     username: str | None = None
+    username_file: str | None = None
+    username_env: EnvName | None = None
     password_file: str | None = None
+    password_env: EnvName | None = None
+    """The name of an environment variable; a secret itself is never written here."""
 
 
 class BufferSettings(msgspec.Struct, frozen=True):

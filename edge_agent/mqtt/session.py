@@ -8,16 +8,12 @@ of the inbox, so that a slow reader makes the broker wait, not this process grow
 
 import asyncio
 import contextlib
-import functools
 import socket
 import ssl
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -26,10 +22,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.model.checked import shown
-from edge_agent.model.errors import ConfigError, LinkError, Problem
+from edge_agent.model.errors import LinkError
 from edge_agent.model.site import BrokerAccess
+from edge_agent.mqtt.dial import Login, dial, endpoint
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _IN_FLIGHT = 20
 """Unacknowledged messages in either direction: what mosquitto allows by default, and paho too."""
 _INBOX_PACKETS = 16
@@ -49,28 +45,6 @@ class Message(NamedTuple):
     topic: str
     payload: bytes
     retain: bool
-
-
-def endpoint(url: str) -> tuple[str, int, bool]:
-    """Return (host, port, whether TLS) of `mqtt://host[:1883]` or `mqtts://host[:8883]`. Raises ConfigError."""
-    wanted = "mqtt://host[:1883] or mqtts://host[:8883]"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # a port that is no number, a bracket left open
-        raise ConfigError([Problem("url", shown(url), wanted)]) from None
-    if "@" in parts.netloc:  # the text may hold a password: it is not repeated
-        raise ConfigError([Problem("url", "a url with a user", wanted, "use username and password_file")])
-    if (
-        parts.scheme not in _PORTS
-        or not host
-        or port == 0
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-    ):
-        raise ConfigError([Problem("url", shown(url), wanted)])
-    return host, port or _PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
 class Session:
@@ -117,6 +91,8 @@ class Session:
         self.name = f"{'mqtts' if self._tls else 'mqtt'}://{self._host}:{self._port}"
         self.max_payload = _LARGEST_PACKET
         """How many bytes of payload the broker takes in one message, once it is open."""
+        self.server_certificate: bytes | None = None
+        """What the broker showed over TLS (DER), once it is connected."""
         self.dropped = 0
         self.lost = asyncio.Event()
         self.loss: LinkError | None = None
@@ -127,9 +103,10 @@ class Session:
         stage = "TCP or TLS connection"
         try:
             async with asyncio.timeout(timeout_s):
-                sock, password = await _in_thread(functools.partial(self._dial, timeout_s))
+                sock, login = await dial(self._host, self._port, self._access, timeout_s, tls=self._tls)
+                self.server_certificate = sock.getpeercert(True) if isinstance(sock, ssl.SSLSocket) else None
                 stage = "CONNACK"
-                self._start(sock, password)
+                self._start(sock, login)
                 await self._answer(_CONNACK)
         except TimeoutError:
             self._lose(f"no {stage} within {timeout_s:g} s", "timeout")
@@ -177,20 +154,11 @@ class Session:
                 await asyncio.wait_for(self.lost.wait(), _GOODBYE_S)
         self._lose("closed")
 
-    def _dial(self, timeout_s: float) -> tuple[socket.socket, str | None]:
-        """In a thread: return a connected socket and the password. Raises LinkError."""
-        try:
-            context = _tls_context(self._access) if self._tls else None
-            password = _password(self._access)
-        except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
-            raise LinkError(f"cannot use the credentials: {error}") from error
-        return _connected_socket(self._host, self._port, timeout_s, context), password
-
-    def _start(self, sock: socket.socket, password: str | None) -> None:
+    def _start(self, sock: socket.socket, login: Login) -> None:
         """Send CONNECT, and let the event loop drive from here on."""
         client = _Client(_PROTOCOLS[self._access.protocol], self._client_id, sock, self._max_packet)
         self._client = client
-        client.username_pw_set(self._access.username, password)
+        client.username_pw_set(login.username, login.password)
         if self._will is not None:
             client.will_set(*self._will, qos=1, retain=True)
         client.on_connect = self._on_connect
@@ -451,84 +419,3 @@ def _words(reason: ReasonCode, properties: Properties | None) -> str:
     """Return what the broker says, which is text from the network, for a person."""
     said = getattr(properties, "ReasonString", "")
     return f"{reason} {shown(said)}" if said else str(reason)
-
-
-def _tls_context(access: BrokerAccess) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=access.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if access.cert_file is not None:
-        # the empty passphrase keeps a locked key from asking for one on the terminal
-        context.load_cert_chain(access.cert_file, access.key_file, password="")
-    return context
-
-
-def _password(access: BrokerAccess) -> str | None:
-    return None if access.password_file is None else Path(access.password_file).read_text().rstrip("\r\n")
-
-
-def _connected_socket(host: str, port: int, timeout_s: float, context: ssl.SSLContext | None) -> socket.socket:
-    """Return a connected socket, with TLS and the server's name verified when there is a context. Blocks."""
-    try:
-        sock = socket.create_connection((host, port), timeout_s)
-    except socket.gaierror as error:
-        raise LinkError(f"cannot resolve {host}: {error.strerror}") from error
-    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
-        raise LinkError(f"cannot connect: {error}") from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if context is None:
-        return sock
-    try:
-        return context.wrap_socket(sock, server_hostname=host)
-    except ssl.SSLCertVerificationError as error:
-        raise LinkError(f"the certificate does not hold: {error.verify_message}", "refused") from error
-    except (OSError, ValueError) as error:
-        raise LinkError(f"TLS failed: {error}") from error
-    finally:
-        sock.close()  # wrap_socket has taken over the descriptor, or has failed
-
-
-_Dialled = tuple[socket.socket, str | None]
-
-
-async def _in_thread(dial: Callable[[], _Dialled]) -> _Dialled:
-    """Run `dial` in a thread of its own; a socket that comes when nobody waits any more is closed.
-
-    Not in the default executor: a name server may take minutes, the executor has few threads, and it waits for
-    them at exit.
-    """
-    loop = asyncio.get_running_loop()
-    waiting: asyncio.Future[_Dialled] = loop.create_future()
-
-    def deliver(outcome: _Dialled | LinkError) -> None:
-        if waiting.done():
-            _discard(outcome)
-        elif isinstance(outcome, LinkError):
-            waiting.set_exception(outcome)
-        else:
-            waiting.set_result(outcome)
-
-    def run() -> None:
-        outcome: _Dialled | LinkError
-        try:
-            outcome = dial()
-        except LinkError as error:
-            outcome = error
-        try:
-            loop.call_soon_threadsafe(deliver, outcome)
-        except RuntimeError:  # the loop has closed meanwhile
-            _discard(outcome)
-
-    threading.Thread(target=run, name="mqtt-dial", daemon=True).start()
-    try:
-        return await waiting
-    except asyncio.CancelledError:
-        if (
-            waiting.done() and not waiting.cancelled() and waiting.exception() is None
-        ):  # it came at the very moment of giving up
-            _discard(waiting.result())
-        raise
-
-
-def _discard(outcome: _Dialled | LinkError) -> None:
-    if not isinstance(outcome, LinkError):
-        outcome[0].close()
