@@ -126,5 +126,5 @@ def line_values(profile, example):
 
 def message_values(profile, example):
     message = parse_message(example.text.encode())
-    found = {point: find(compile_path(point.path), message) for point in profile.points}
-    return {point.name: path_value(point, value)[0] for point, value in found.items() if value is not MISSING}
+    found = [(point, find(compile_path(point.path), message)) for point in profile.points]
+    return {point.name: path_value(point, value)[0] for point, value in found if value is not MISSING}

@@ -27,6 +27,10 @@ class Size(int):
     """A number of bytes, written "64KiB", "256MiB" or "1GiB"."""
 
 
+class Hex(bytes):
+    """Bytes, written in hex: "42 4D" or "424d"."""
+
+
 class Name(str):
     """An identifier: it may go into a topic, a file name and a log line."""
 
@@ -49,6 +53,13 @@ def size(text: object) -> Size | None:
     return None if amount is None else Size(amount)
 
 
+def _hex(text: object) -> Hex | None:
+    try:
+        return Hex(bytes.fromhex(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
 def _name(text: object) -> Name | None:
     # The type tells that it was checked; the value stays plain text, which every encoder knows.
     return typing.cast("Name", text) if isinstance(text, str) and is_name(text) else None
@@ -64,6 +75,7 @@ def _quantity(text: object, units: typing.Mapping[str, float]) -> float | None:
 _SCALARS: dict[object, tuple[typing.Callable[[object], object], str]] = {
     Seconds: (seconds, 'a duration such as "500ms", "2s" or "15m"'),
     Size: (size, 'a size such as "64KiB" or "256MiB"'),
+    Hex: (_hex, 'bytes in hex, such as "42 4D"'),
     Name: (_name, f"a name of the form {NAME_FORM}"),
 }
 
@@ -111,6 +123,8 @@ def check(raw: object, wanted: Any, place: str, problems: list[Problem]) -> Any:
 def _check_union(raw: object, options: tuple[Any, ...], place: str, problems: list[Problem]) -> object:
     structs = [o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)]
     tags = {o.__struct_config__.tag: o for o in structs if o.__struct_config__.tag is not None}
+    if not tags and len(structs) > 1:
+        return _check_told_apart(raw, structs, place, problems)
     if not tags:
         rest = [o for o in options if o is not types.NoneType]
         wanted = rest[0] if len(rest) == 1 else typing.Union[tuple(rest)]  # noqa: UP007 - built at run time
@@ -126,6 +140,25 @@ def _check_union(raw: object, options: tuple[Any, ...], place: str, problems: li
         problems.append(Problem(_at(place, field), found, f"one of {known}", close_match(str(tag), map(str, tags))))
         return None
     return _check_struct({k: v for k, v in raw.items() if k != field}, tags[tag], place, problems)
+
+
+def _check_told_apart(raw: object, structs: list[type[msgspec.Struct]], place: str, problems: list[Problem]) -> object:
+    """Check a table that is one of several kinds, each of which requires a key that no other has."""
+    fields = [{f.encode_name: f.required for f in msgspec.structs.fields(struct)} for struct in structs]
+    own = [
+        [key for key, required in mine.items() if required and not any(key in its for its in fields if its is not mine)]
+        for mine in fields
+    ]
+    if not isinstance(raw, dict):
+        problems.append(Problem(place, _kind(raw), "a table"))
+        return None
+    found = [struct for struct, keys in zip(structs, own, strict=True) if any(key in raw for key in keys)]
+    if len(found) == 1:
+        return _check_struct(raw, found[0], place, problems)
+    telling = [key for keys in own for key in keys]
+    said = " and ".join(f"`{key}`" for key in telling if key in raw) or "a table without any of them"
+    problems.append(Problem(place, said, "one of the keys " + ", ".join(telling)))
+    return None
 
 
 def _convert_any(raw: object, wanted: Any, place: str, problems: list[Problem]) -> object:

@@ -1,6 +1,7 @@
 """A firmware profile: a page about one device model, written as TOML in firmware_profiles/.
 
-The three protocols differ in how a point is addressed and what an example looks like; all else is shared.
+The protocols differ in how a point is addressed and what an example looks like; all else is shared. The points of a
+serial device are told apart by the key that only one kind of them has: `field`, `at`, `sentence` or `obis`.
 """
 
 from fractions import Fraction
@@ -9,7 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge_agent.model.checked import Name, Seconds
+from edge_agent.model.checked import Hex, Name, Seconds
+from edge_agent.model.framing import Framing, LineFraming
 
 Register = Annotated[int, Meta(ge=0, le=0xFFFF)]
 RegisterType = Literal[
@@ -153,26 +155,14 @@ class PointBase(msgspec.Struct, frozen=True, kw_only=True):
     """Set on a point by which the device says who it is."""
 
 
-class RegisterPoint(PointBase, frozen=True, kw_only=True):
-    """A point in Modbus registers or coils. Addresses are those on the wire, from 0."""
+class CodedPoint(PointBase, frozen=True, kw_only=True):
+    """What a raw number, in registers or in the bytes of a frame, means."""
 
-    function: Literal[1, 2, 3, 4, 43]
-    """43 (2B/0E, device identification): `address` is the number of an object, such as 0 vendor, 1 product code,
-    2 revision, and the type is string."""
-    address: Register
-    type: RegisterType
     order: WordOrder = "ABCD"
-    """Order of the bytes of a value over its registers; ABCD is big-endian throughout."""
-    length: Annotated[int, Meta(ge=1, le=125)] = 1
-    """Registers of a string; other types know their own."""
-    characters: Literal["both", "low", "high"] = "both"
-    """Of a string: whether each register holds two characters, or one in its low or high byte."""
+    """Order of the bytes of a value; ABCD is big-endian throughout, DCBA little-endian."""
     scale: float = 1.0
     offset: float = 0.0
     """value = raw * scale * 10^(value of the scale point) + offset, taken as the decimals they are written as."""
-    scale_point: Name | None = None
-    """A point of the same device that holds the power of ten (SunSpec): always read in the same request. Without it
-    the value is bad."""
     bits: tuple[Annotated[int, Meta(ge=0, le=63)], Annotated[int, Meta(ge=0, le=63)]] | None = None
     """Lowest and highest bit, counted from 0, of the part of the raw number that is meant: `[8, 15]` is the high
     byte of a register, `[3, 3]` with the type bool one flag. A signed type makes it two's complement."""
@@ -183,6 +173,23 @@ class RegisterPoint(PointBase, frozen=True, kw_only=True):
     "overload+door_open", and "" when none is. A bit without a name is called "bit9"."""
     sentinels: tuple[int, ...] = ()
     """Raw values, read as unsigned, by which the device says that it has no value."""
+
+
+class RegisterPoint(CodedPoint, frozen=True, kw_only=True):
+    """A point in Modbus registers or coils. Addresses are those on the wire, from 0."""
+
+    function: Literal[1, 2, 3, 4, 43]
+    """43 (2B/0E, device identification): `address` is the number of an object, such as 0 vendor, 1 product code,
+    2 revision, and the type is string."""
+    address: Register
+    type: RegisterType
+    length: Annotated[int, Meta(ge=1, le=125)] = 1
+    """Registers of a string; other types know their own."""
+    characters: Literal["both", "low", "high"] = "both"
+    """Of a string: whether each register holds two characters, or one in its low or high byte."""
+    scale_point: Name | None = None
+    """A point of the same device that holds the power of ten (SunSpec): always read in the same request. Without it
+    the value is bad."""
     every: Annotated[int, Meta(ge=1, le=100_000)] = 1
     """Read at each n-th poll: 1 for what moves, more for what does not. What tells identity is read once a day, or
     at each n-th poll when more than 1 is given."""
@@ -199,10 +206,67 @@ class FieldPoint(PointBase, frozen=True, kw_only=True):
     index: Annotated[int, Meta(ge=0, le=63)] = 0
 
 
+class FramePoint(CodedPoint, frozen=True, kw_only=True):
+    """A point in the bytes of a frame."""
+
+    at: Annotated[int, Meta(ge=0, le=8191)]
+    """Its first byte, counted from 0 at the start of the frame."""
+    type: RegisterType | Literal["int8", "uint8"]
+    length: Annotated[int, Meta(ge=1, le=250)] = 2
+    """Bytes of a string; other types know their own."""
+    begins: Hex = Hex()
+    """Read from frames that begin with these bytes; from all when not given."""
+
+
+class SentencePoint(PointBase, frozen=True, kw_only=True):
+    """A point in an NMEA 0183 sentence, whoever the talker is."""
+
+    sentence: Literal["RMC", "GGA"]
+    says: Literal[
+        "time", "valid", "latitude", "longitude", "speed", "course", "quality", "satellites", "hdop", "altitude",
+    ]  # fmt: skip
+    """RMC says time (UTC, seconds since 1970), valid, latitude, longitude, speed (knots) and course; GGA says
+    latitude, longitude, quality (0: no fix), satellites, hdop and altitude (m). Latitude and longitude are degrees,
+    north and east positive. Without a fix they, speed, course, hdop and altitude have no value."""
+    scale: float = 1.0
+
+
+class ObisPoint(PointBase, frozen=True, kw_only=True):
+    """A point in a DSMR telegram."""
+
+    obis: str
+    """Such as "1.8.1", or with medium and channel "0-1:24.2.1" when it matters which."""
+    type: Literal["number", "time", "hex", "text"] = "number"
+    """time: `YYMMDDhhmmss` with S (summer, UTC+2) or W (winter, UTC+1), as UTC seconds since 1970. hex: two hex
+    digits a character, as meters write their numbers. What has a time of its own before its value, such as gas,
+    is dated by it."""
+    sent_in: str | None = None
+    """The unit as the meter writes it; a value in another one is bad. `unit` when not given."""
+    scale: float = 1.0
+
+
 class PathPoint(PointBase, frozen=True, kw_only=True):
     """A point in a JSON message, by path: `$.ENERGY.Power`, `$.list[0]`, `$` for the whole."""
 
     path: str
+    topic: str | None = None
+    """MQTT: the topic it comes on, when it is not the main one; may hold `{device}`, and `{topic}` for the main."""
+    scale: float = 1.0
+    offset: float = 0.0
+    """value = number * scale + offset, taken as the decimals they are written as."""
+    values: dict[str, float | int | bool | str] = {}
+    """What each text means, such as `{ ON = true, OFF = false }`; true, false and numbers are written as in JSON.
+    What is not listed is bad."""
+
+
+class ColumnPoint(PointBase, frozen=True, kw_only=True):
+    """A point in a column of a CSV file, by the column's name in the first row."""
+
+    column: str
+
+
+SerialPoint = FieldPoint | FramePoint | SentencePoint | ObisPoint
+Point = RegisterPoint | SerialPoint | PathPoint | ColumnPoint
 
 
 class RegisterExample(msgspec.Struct, frozen=True):
@@ -217,20 +281,47 @@ class RegisterExample(msgspec.Struct, frozen=True):
 
 
 class TextExample(msgspec.Struct, frozen=True):
-    """A line or message as a device sent it, and what it means."""
+    """A line, telegram or message as a device sent it, and what it means."""
 
     text: str
     values: dict[str, float | int | bool | str | None]
+    topic: str | None = None
+    """MQTT: as the points write it, when it is not the main one."""
 
 
-class Framing(msgspec.Struct, frozen=True):
-    """How frames are found in the bytes of a serial port."""
+class FrameExample(msgspec.Struct, frozen=True):
+    """A frame as a device sent it, and what it means."""
 
-    kind: Literal["line"] = "line"
-    checksum: Literal["none", "xor"] = "none"
-    """"xor": two hex digits behind `*`, the exclusive or of all bytes before it."""
-    max_length: Annotated[int, Meta(ge=8, le=4096)] = 256
-    """Bytes of the longest frame; what is longer is dropped whole."""
+    bytes: Hex
+    values: dict[str, float | int | bool | str | None]
+
+
+class SerialAsk(msgspec.Struct, frozen=True):
+    """What is sent to a device so that it says something, such as its firmware."""
+
+    send: Hex
+    every: Seconds = Seconds(86_400)
+    """It is sent after opening, and then so often."""
+
+
+class MqttAsk(msgspec.Struct, frozen=True):
+    """What is published so that a device says something, such as its firmware."""
+
+    topic: str
+    """May hold `{device}` and `{topic}`."""
+    send: str
+    every: Seconds = Seconds(86_400)
+
+
+class Availability(msgspec.Struct, frozen=True):
+    """How a broker tells that a device has gone: its last will, and what it says when it is back."""
+
+    topic: str
+    """May hold `{device}` and `{topic}`."""
+    path: str = "$"
+    """Where it stands in a JSON message; plain text is taken as a whole."""
+    online: tuple[str, ...] = ("online", "Online", "true")
+    offline: tuple[str, ...] = ("offline", "Offline", "false")
 
 
 class ProfileBase(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,17 +345,35 @@ class ModbusProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol"
 class SerialProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol", tag="serial"):
     """A device that talks on a serial port by itself."""
 
-    framing: Framing = Framing()
-    points: tuple[FieldPoint, ...]
-    examples: tuple[TextExample, ...]
+    framing: Framing = LineFraming()
+    asks: tuple[SerialAsk, ...] = ()
+    points: tuple[SerialPoint, ...]
+    examples: tuple[TextExample | FrameExample, ...]
 
 
 class MqttProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol", tag="mqtt"):
-    """A device that publishes JSON."""
+    """A device that publishes to a broker: JSON, plain numbers or plain text."""
 
+    topic: str | None = None
+    """The main topic, such as "zigbee2mqtt/{device}"; agent.toml may name another."""
+    time: str | None = None
+    """Path of the device's own time of what it says: ISO 8601 with its zone, or seconds or milliseconds since
+    1970. A message that is not newer than the last is dropped."""
+    availability: Availability | None = None
+    asks: tuple[MqttAsk, ...] = ()
     points: tuple[PathPoint, ...]
     examples: tuple[TextExample, ...]
 
 
-Point = RegisterPoint | FieldPoint | PathPoint
-Profile = ModbusProfile | SerialProfile | MqttProfile
+class HttpProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol", tag="http"):
+    """A device that answers HTTP GET with JSON."""
+
+    path: str = "/"
+    """What is asked for, with its query, when the url in agent.toml has no path."""
+    time: str | None = None
+    """As of an MQTT device."""
+    points: tuple[PathPoint, ...]
+    examples: tuple[TextExample, ...]
+
+
+Profile = ModbusProfile | SerialProfile | MqttProfile | HttpProfile

@@ -6,7 +6,18 @@ import msgspec
 from msgspec import Meta
 
 from edge_agent.model.checked import Name, Seconds, Size
-from edge_agent.model.profile import BusLimits, FieldPoint, Framing, PathPoint, Point, RegisterPoint
+from edge_agent.model.framing import Framing, LineFraming
+from edge_agent.model.profile import (
+    Availability,
+    BusLimits,
+    ColumnPoint,
+    MqttAsk,
+    PathPoint,
+    Point,
+    RegisterPoint,
+    SerialAsk,
+    SerialPoint,
+)
 
 EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -82,7 +93,7 @@ class SerialSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", ta
     framing: Framing | None = None
     stale_after: Seconds = Seconds(30)
     """Silence after which its values are bad: a device that speaks by itself cannot miss a poll."""
-    points: tuple[FieldPoint, ...] = ()
+    points: tuple[SerialPoint, ...] = ()
 
 
 class MqttSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
@@ -91,10 +102,59 @@ class MqttSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag=
     url: str
     """mqtt://host[:1883] or mqtts://host[:8883]."""
     access: BrokerAccess = BrokerAccess()
-    topic: str
+    topic: str | None = None
+    """The main topic, with + for one level and # for all at its end; may hold `{device}`. The profile's when not
+    given."""
+    device: str | None = None
+    """What stands for `{device}` in topics."""
+    devices: dict[str, str] = {}
+    """Several devices alike, by the name of the entity each becomes: `{ attic = "0x00158d0001" }`. Each is a source
+    of its own, `<source>-<entity>`."""
+    time: str | None = None
+    """Path of the device's own time in a message. The profile's when not given."""
+    availability: Availability | None = None
+    """How the broker tells that a device has gone. The profile's when not given."""
     stale_after: Seconds = Seconds(30)
     """Silence after which its values are bad: a device that speaks by itself cannot miss a poll."""
     points: tuple[PathPoint, ...] = ()
+
+
+class HttpAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """How to be let in by a web server."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    headers_file: str | None = None
+    """Lines such as `Authorization: Bearer …`, sent with each request and shown to nobody."""
+
+
+class HttpSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="http"):
+    """A device that answers HTTP GET with JSON."""
+
+    url: str
+    """http://host[:80][/path] or https://host[:443][/path]."""
+    access: HttpAccess = HttpAccess()
+    poll: Seconds = Seconds(10)
+    timeout: Seconds = Seconds(5)
+    """For one answer as a whole, however slowly it drips."""
+    time: str | None = None
+    """Path of the device's own time in an answer. The profile's when not given."""
+    points: tuple[PathPoint, ...] = ()
+
+
+class FileSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="file"):
+    """A CSV file, played back. A profile of any kind names its points after the columns."""
+
+    path: str
+    time_column: str = "timestamp"
+    time_form: Literal["iso", "s", "ms"] = "iso"
+    """ISO 8601 (UTC when it has no zone), or seconds or milliseconds since 1970."""
+    speed: Annotated[float, Meta(gt=0, le=1_000_000)] | Literal["full"] = 1.0
+    """How many seconds of the file pass in one; "full": as fast as they are taken."""
+    at_end: Literal["stop", "repeat"] = "stop"
+    """"stop": its values stay, as old as they are. "repeat": from the first row again."""
+    points: tuple[ColumnPoint, ...] = ()
 
 
 SourceSettings = ModbusSettings | SerialSettings | MqttSettings
@@ -170,7 +230,8 @@ class Source(msgspec.Struct, frozen=True):
     entity_type: str
     points: tuple[Point, ...]
     limits: BusLimits = BusLimits()
-    framing: Framing = Framing()
+    framing: Framing = LineFraming()
+    asks: tuple[SerialAsk, ...] | tuple[MqttAsk, ...] = ()
     profile: str | None = None
 
     @property

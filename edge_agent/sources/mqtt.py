@@ -38,10 +38,13 @@ def links(sources: Sequence[Source], now: Clock) -> list[Link]:
             endpoint(settings.url)
         except ConfigError as error:
             problems += [Problem(f"{place}.url", p.got, p.wanted, p.hint) for p in error.problems]
+        if settings.topic is None:
+            problems.append(Problem(f"{place}.topic", "nothing", "a topic, here or in the profile"))
+            continue
         if not is_filter(settings.topic):
             wanted = "a topic, with + for one level and # for all at its end"
             problems.append(Problem(f"{place}.topic", shown(settings.topic), wanted))
-        inbox = _Inbox(source, settings, _paths(source, place, problems))
+        inbox = _Inbox(source, settings.topic, settings.stale_after, _paths(source, place, problems))
         brokers.setdefault((settings.url, settings.access), []).append(inbox)
     if problems:
         raise ConfigError(problems)
@@ -84,10 +87,10 @@ def _paths(source: Source, place: str, problems: list[Problem]) -> list[tuple[Pa
 class _Inbox:
     """What came for one source and was not read yet."""
 
-    def __init__(self, source: Source, settings: MqttSettings, points: list[tuple[PathPoint, Path]]) -> None:
+    def __init__(self, source: Source, topic: str, stale_s: float, points: list[tuple[PathPoint, Path]]) -> None:
         self.source = source
-        self.topic = settings.topic
-        self.stale_s = settings.stale_after
+        self.topic = topic
+        self.stale_s = stale_s
         self.points = points
         self.messages: deque[tuple[Message, Instant]] = deque()
         self.stirred = asyncio.Event()

@@ -17,6 +17,7 @@ from serial import Serial
 
 from edge_agent.model.checked import close_match, shown
 from edge_agent.model.errors import ConfigError, LinkError, Problem, TrustError, WireError
+from edge_agent.model.framing import LineFraming
 from edge_agent.model.profile import FieldPoint
 from edge_agent.model.reading import Anchor, Instant, Reading, Value
 from edge_agent.model.site import SerialSettings, Source
@@ -52,6 +53,10 @@ def links(sources: Sequence[Source], now: Clock) -> list[Link]:
         assert isinstance(source.settings, SerialSettings)
         place = f"sources.{source.name}.url"
         port = _port(source.settings.url, place, problems)
+        if not isinstance(source.framing, LineFraming):
+            found_kind = f"the framing {source.framing.__struct_config__.tag}"
+            problems.append(Problem(f"sources.{source.name}.framing", found_kind, "line, the only one served so far"))
+            continue
         if port is None:
             continue
         owner = owners.setdefault(port.path, source.name)
@@ -100,6 +105,7 @@ class SerialPort:
         ]
         self.dropped: Counter[str] = Counter()
         """What was ignored, by reason."""
+        assert isinstance(source.framing, LineFraming)
         self._settings, self._framing, self._now = port, source.framing, now
         self._points: dict[str, list[FieldPoint]] = {}
         for point in source.points:

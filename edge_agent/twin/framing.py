@@ -18,7 +18,8 @@ import re
 from typing import Final, NamedTuple
 
 from edge_agent.model.errors import WireError
-from edge_agent.model.profile import FieldPoint, Framing
+from edge_agent.model.framing import LineFraming
+from edge_agent.model.profile import FieldPoint
 from edge_agent.model.reading import GOOD, bad
 from edge_agent.twin.codec import Decoded, in_range
 
@@ -47,7 +48,7 @@ class Fault(NamedTuple):
 class LineFramer:
     """Finds the lines in what a port says, from the moment it was opened: one framer for each time it is."""
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, framing: LineFraming) -> None:
         self._framing = framing
         self._line = bytearray()
         self._skipping = framing.checksum == "none"

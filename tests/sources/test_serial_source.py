@@ -8,13 +8,14 @@ import pytest
 
 from edge_agent.model.checked import Seconds
 from edge_agent.model.errors import ConfigError, LinkError, TrustError
-from edge_agent.model.profile import FieldPoint, Framing
+from edge_agent.model.framing import LineFraming
+from edge_agent.model.profile import FieldPoint
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import SerialSettings, Source
 from edge_agent.sources.serial import links
 from edge_agent.twin.framing import xor
 
-XOR = Framing(checksum="xor")
+XOR = LineFraming(checksum="xor")
 POINTS = (
     FieldPoint(name="flow", field="flow", range=(0, 100)),
     FieldPoint(name="inlet_temp", field="inlet_temp"),
@@ -182,7 +183,7 @@ def test_without_checksum_the_line_under_way_at_opening_is_never_a_value():
         device.sends(b"ow,5\nflow,0\n")
         return await link.read(poll), dict(link.dropped)
 
-    found, dropped = with_device(scenario, framing=Framing())
+    found, dropped = with_device(scenario, framing=LineFraming())
     assert seen(found) == [("flow", 0.0, "good")]
     assert dropped == {"partial": 1}
 

@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.model.errors import WireError
-from edge_agent.model.profile import FieldPoint, Framing
+from edge_agent.model.framing import LineFraming
+from edge_agent.model.profile import FieldPoint
 from edge_agent.twin.framing import Fault, Frame, Line, LineFramer, field_value, parse_line, xor
 
-PLAIN = Framing(max_length=20)
-CHECKED = Framing(checksum="xor", max_length=20)
+PLAIN = LineFraming(max_length=20)
+CHECKED = LineFraming(checksum="xor", max_length=20)
 
 
 def checked(text):
@@ -115,7 +116,7 @@ def test_a_line_cut_off_by_a_lost_connection_is_never_a_value():
 
 
 def test_a_fault_shows_how_it_began_escaped_and_cut():
-    _, fault = LineFramer(Framing(max_length=200)).feed(b"\n\x1b[2J" + b"\xe9" * 150 + b"\n")
+    _, fault = LineFramer(LineFraming(max_length=200)).feed(b"\n\x1b[2J" + b"\xe9" * 150 + b"\n")
     assert fault.reason == "garbage"
     assert fault.excerpt.startswith("\\x1b[2J\\xe9")
     assert len(fault.excerpt) <= 80
