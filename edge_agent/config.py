@@ -22,6 +22,7 @@ from edge_agent.model.profile import ModbusProfile, Point, Profile, RegisterPoin
 from edge_agent.model.site import (
     AgentSettings,
     BrokerAccess,
+    ComparisonSettings,
     DriftSettings,
     EntitySettings,
     MqttSettings,
@@ -46,6 +47,7 @@ _LISTS = {
     "entities": EntitySettings,
     "relationships": RelationshipSettings,
     "transitions": TransitionSettings,
+    "comparisons": ComparisonSettings,
 }
 _FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file")
 _ONE_OF = (("username", "username_file", "username_env"), ("password_file", "password_env"))
@@ -253,11 +255,28 @@ def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> It
             yield Problem(f"{where}.when.variable", shown(rule.when.variable), "a variable, `entity.point`", hint)
         if isinstance(rule.when.value, float) and not math.isfinite(rule.when.value):
             yield Problem(f"{where}.when.value", shown(rule.when.value), "a finite number")
+    yield from _comparisons(settings, sources, place)
     if not settings.sources:
         yield Problem(f"{place}sources", "none", "at least one [[sources]]")
     started = {e.id for e in settings.entities if e.state is not None}
     for name in sorted({t.entity for t in settings.transitions} & entities - started):
         yield Problem(f"{place}entities.{name}.state", "nothing", "the state its transitions start from")
+
+
+def _comparisons(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:
+    points = {variable_path(s.entity, p.name): p for s in sources for p in s.points}
+    for i, pair in enumerate(settings.comparisons):
+        where = f"{place}comparisons[{i}]"
+        for end, name in (("variable", pair.variable), ("with", pair.with_)):
+            if name not in points:
+                yield Problem(f"{where}.{end}", shown(name), "a variable, `entity.point`", close_match(name, points))
+        if pair.variable == pair.with_:
+            yield Problem(f"{where}.with", shown(pair.with_), "another variable")
+        units = [points[name].unit for name in (pair.variable, pair.with_) if name in points]
+        if len(set(units)) > 1:
+            yield Problem(where, f"{units[0]} and {units[1]}", "two variables of one unit")
+        if pair.within is not None and not 0 < pair.within < math.inf:
+            yield Problem(f"{where}.within", shown(pair.within), "a finite number above 0")
 
 
 def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:

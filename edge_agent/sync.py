@@ -13,7 +13,9 @@ turn; nothing else alters the world. tests/test_sync.py holds the order of the c
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from edge_agent.judge.comparison import Comparisons, compare
 from edge_agent.judge.constrain import constrain
+from edge_agent.judge.findings import acknowledge, alarms_of, endings, group
 from edge_agent.judge.monitor import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
 from edge_agent.judge.risk import estimate_risk, forecast_risk, next_interval
@@ -21,6 +23,7 @@ from edge_agent.judge.summarize import brief, summarize
 from edge_agent.model.action import Checkpoint, Outcome, Plan, Result, Ruling
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.errors import LinkError, TrustError, WireError
+from edge_agent.model.finding import Acknowledgement
 from edge_agent.model.layout import local_name, sensor_ref
 from edge_agent.model.reading import GOOD, Event, Instant, Reading, Value
 from edge_agent.model.record import Entry, Record, Report, Sealed, Snapshot, SnapshotReason
@@ -71,6 +74,7 @@ class Ground(NamedTuple):
     rules: Sequence[Rule]
     criticality: Mapping[int, float]
     watch: Watch
+    comparisons: Comparisons
     key: PrivateKey
     boot: bytes
 
@@ -87,13 +91,24 @@ class Standing(NamedTuple):
     """Ids of the plans already told."""
 
 
-def ground(site: Site, world: World, watch: Watch, key: PrivateKey, boot: bytes) -> Ground:
+def ground(
+    site: Site, world: World, watch: Watch, key: PrivateKey, boot: bytes, comparisons: Comparisons | None = None
+) -> Ground:
     """Prepare what turns stand on. `world` is in line with the configuration (twin.baseline)."""
     bound = bindings(site, world)
     weights: dict[str, float] = {e.id: e.criticality for e in site.settings.entities}
     criticality = {v.number: weights.get(local_name(v.entity), 0.5) for v in world.variables.values()}
     return Ground(
-        site, bound, deadbands(bound), identity_points(bound), rules(site, world), criticality, watch, key, boot
+        site=site,
+        bindings=bound,
+        deadband=deadbands(bound),
+        identity=identity_points(bound),
+        rules=rules(site, world),
+        criticality=criticality,
+        watch=watch,
+        comparisons=comparisons or Comparisons(site, world.variables),
+        key=key,
+        boot=boot,
     )
 
 
@@ -105,13 +120,15 @@ async def sync(
     hands: Hands,
     now: Instant,
     notes: Iterable[Entry] = (),
+    asks: Sequence[Acknowledgement] = (),
 ) -> tuple[Standing, Report]:
     """Make one turn: assess, commit, carry out what was permitted, summarize.
 
-    `notes` are the service's own entries for this turn's record (start, stop, drop). A turn that changed and
+    `notes` are the service's own entries for this turn's record (start, stop, drop); `asks` are what people on site
+    acknowledged. A turn that changed and
     decided nothing leaves no record. Raises StoreError when a record cannot be made durable.
     """
-    found = assess(standing, receive(readings), ground, now)
+    found = assess(standing, receive(readings), ground, now, asks)
     entries = (*notes, *found.entries)
     if found.delta or entries:
         entries = (brief(found), *entries)
@@ -133,7 +150,13 @@ def receive(readings: Sequence[Reading]) -> Sequence[Reading]:
     return sorted(readings, key=lambda reading: reading.anchor.at.mono_ns)
 
 
-def assess(standing: Standing, readings: Sequence[Reading], ground: Ground, now: Instant) -> Assessment:
+def assess(
+    standing: Standing,
+    readings: Sequence[Reading],
+    ground: Ground,
+    now: Instant,
+    asks: Sequence[Acknowledgement] = (),
+) -> Assessment:
     """Return what the readings mean: the next world, what was noticed, and what is advised."""
     before = standing.world
     events, dropped = transform(readings, ground.bindings)
@@ -142,17 +165,28 @@ def assess(standing: Standing, readings: Sequence[Reading], ground: Ground, now:
     stated = world_state(known, now)
     changes = diff(before, stated)
     moved, holding, passages = transition(stated, ground.rules, standing.holding, now.mono_ns)
-    findings = detect_anomaly(ground.watch, events, moved, now.at_ms)
+    told = alarms_of(moved.findings)
+    alarms = detect_anomaly(ground.watch, events, replace_world(moved, findings=told), now.at_ms)
+    apart = compare(ground.comparisons, events, told, now.at_ms)
+    findings = group({**alarms, **apart}, moved.findings, moved, now.at_ms, ground.criticality)
+    findings, heard = acknowledge(findings, asks)
     after = moved if findings == moved.findings else replace_world(moved, findings=findings)
     risk = estimate_risk(findings.values(), ground.criticality)
-    ahead = forecast_risk(risk, ground.watch.trends(), HORIZON_S)
+    ahead = forecast_risk(risk, [*ground.watch.trends(), *ground.comparisons.trends()], HORIZON_S)
     plans = plan(findings.values(), risk, ahead)
     rulings = constrain(plans, None)
     return Assessment(
         world=after,
         # Taken again at the end, so that transitions and findings are in what is sealed.
         delta=compose(changes, diff(stated, after)),
-        entries=(*learned, *passages, *_advice(rulings, standing.advised), *_drops(dropped)),
+        entries=(
+            *learned,
+            *passages,
+            *heard,
+            *endings(before.findings, findings, now.at_ms),
+            *_advice(rulings, standing.advised),
+            *_drops(dropped),
+        ),
         holding=holding,
         readings=len(events),
         good=sum(event.quality == GOOD for event in events),

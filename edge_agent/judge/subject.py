@@ -54,6 +54,11 @@ class Subject(NamedTuple):
         return self.point.drift and self.variable.kind == "gauge"
 
     @property
+    def has_limits(self) -> bool:
+        """Whether there is a limit on either side."""
+        return (self.above, self.below) != (None, None)
+
+    @property
     def quantum(self) -> float:
         """Its resolution in its unit; 0 when that is not known."""
         point = self.point
@@ -92,6 +97,11 @@ class Conclusion(NamedTuple):
 
 def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
     """Return what is to be watched: the numeric variables of which something is expected."""
+    return [subject for subject in all_subjects(site, variables) if subject.shifts or subject.has_limits]
+
+
+def all_subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
+    """Return every numeric variable with the point it is read from."""
     points: dict[tuple[str, str], tuple[Source, Point]]
     points = {(source.name, point.name): (source, point) for source in site.sources for point in source.points}
     criticality: dict[str, float] = {entity.id: entity.criticality for entity in site.settings.entities}
@@ -101,7 +111,7 @@ def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
         if source is not None and point is not None and _is_number(point):
             weight = criticality.get(layout.local_name(variable.entity), DEFAULT_CRITICALITY)
             found.append(Subject(variable, point, source.profile, weight))
-    return [subject for subject in found if subject.shifts or (subject.above, subject.below) != (None, None)]
+    return found
 
 
 def _is_number(point: Point) -> bool:

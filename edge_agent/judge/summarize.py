@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from edge_agent.judge.findings import loud
 from edge_agent.model.action import Outcome
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.finding import SEVERITIES, Anomaly
@@ -21,7 +22,7 @@ Status = Literal["synced", "drift_detected", "action_taken", "rolled_back", "fai
 
 def brief(found: Assessment) -> Entry:
     """Return the report in short, as it stands in every record."""
-    findings = found.world.findings.values()
+    findings = loud(found.world.findings.values())
     return Entry(
         "turn",
         {
@@ -50,7 +51,7 @@ def summarize(
     `world` is the sealed one, `state` its digest, `head` the digest of its record; `advice` is the recommended
     interval to the next turn in seconds, and why.
     """
-    findings = list(world.findings.values())
+    findings = loud(world.findings.values())
     record = record_ref(world.version)
     status = _status(findings, outcomes)
     interval_s, triggers = advice
@@ -62,10 +63,10 @@ def summarize(
         twin_snapshot={
             "version": str(world.version),
             "state": {
-                "condition": "drifting" if findings else "nominal",
+                "condition": "drifting" if world.findings else "nominal",
                 "entities": len(world.entities),
                 "variables": len(world.variables),
-                "findings": len(findings),
+                "findings": len(world.findings),
             },
             "hash": f"sha256:{state.hex()}",
             "evidence_anchors": [record],

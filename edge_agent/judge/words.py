@@ -1,6 +1,7 @@
 """Numbers as a person reads them: amounts with units, times of day, spans and rates."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_agent.model.reading import iso_utc
@@ -39,6 +40,14 @@ class Ruler(NamedTuple):
 
     def _with_unit(self, number: str) -> str:
         return f"{number} {self.unit}" if self.unit else number
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return "a, b and c", or "a, b, c and 7 more"."""
+    shown, rest = list(names[:most]), len(names) - most
+    if rest > 0:
+        shown = [*shown[: most - 1], f"{rest + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def clock(at_ms: int) -> str:

@@ -17,6 +17,7 @@ from edge_agent.model.errors import Problem, WireError
 from edge_agent.model.layout import NAME_FORM, is_name
 
 T = TypeVar("T")
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 class Seconds(float):
@@ -246,3 +247,8 @@ def as_type(raw: object, wanted: type[T], what: str) -> T:
 def plain(noun: object) -> Any:
     """Return a noun as maps, lists and plain values: what JSON can hold."""
     return msgspec.to_builtins(noun)
+
+
+def changed(noun: Struct, **fields: object) -> Struct:
+    """Return a noun with some of its fields replaced."""
+    return msgspec.structs.replace(noun, **fields)

@@ -37,6 +37,13 @@ class Anomaly(msgspec.Struct, frozen=True):
         return (self.number, *(witness.number for witness in self.witnesses))
 
 
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """A person says that a finding is known."""
+
+    finding: str
+    by: str
+
+
 class Risk(msgspec.Struct, frozen=True):
     """A probability-like figure in 0..1 with its reasons in words."""
 

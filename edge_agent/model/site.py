@@ -199,6 +199,19 @@ class TransitionSettings(msgspec.Struct, frozen=True, kw_only=True):
     when: ConditionSettings
 
 
+class ComparisonSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[comparisons]]: two variables that should agree."""
+
+    variable: str
+    """`entity.point`, such as "room.temperature"."""
+    with_: str = msgspec.field(name="with")
+    """The other one: a redundant sensor, or the setpoint."""
+    within: float | None = None
+    """How far apart they may be; when not given, their difference is watched for drift."""
+    lasting: Seconds = msgspec.field(name="for", default=Seconds(0))
+    """How long they may be further apart."""
+
+
 class DriftSettings(msgspec.Struct, frozen=True):
     """[drift]: how sure the statistics must be, in words a person uses."""
 
@@ -206,6 +219,8 @@ class DriftSettings(msgspec.Struct, frozen=True):
     """At most one false alarm of a variable in this time."""
     warmup: Annotated[int, Meta(ge=20, le=100_000)] = 120
     """Readings before there is an opinion."""
+    largest: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """The largest difference of two that should agree, as a share of the first one's range."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,6 +233,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     entities: tuple[EntitySettings, ...] = ()
     relationships: tuple[RelationshipSettings, ...] = ()
     transitions: tuple[TransitionSettings, ...] = ()
+    comparisons: tuple[ComparisonSettings, ...] = ()
     drift: DriftSettings = DriftSettings()
 
 

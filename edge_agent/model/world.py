@@ -85,6 +85,16 @@ class Delta(msgspec.Struct, frozen=True):
         return bool(self.entities or self.variables or self.states or self.findings)
 
 
+SAME_AS = "same_as"
+"""The relation that joins an entity to the one it was found to be (twin/identity.py)."""
+
+
+def home(world: World, entity: str) -> str:
+    """Return the entity that another was found to be the same as; itself when there is none."""
+    head = world.entities.get(entity)
+    return next((other for relation, other in head.relations if relation == SAME_AS), entity) if head else entity
+
+
 def replace_entity(world: World, entity: str, **fields: object) -> World:
     """Return the world with some fields of one entity's head replaced."""
     new = msgspec.structs.replace(world.entities[entity], **fields)

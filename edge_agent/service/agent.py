@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from edge_agent import __version__
+from edge_agent.judge.comparison import Comparisons
 from edge_agent.judge.monitor import Watch
 from edge_agent.model.errors import StoreError
 from edge_agent.model.record import Entry, Report, SnapshotReason
@@ -35,6 +36,9 @@ DRAIN_S = 2.0
 """How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
 CURSOR_EVERY_S = 5.0
 """How often the cursor of what upstream has is written, when no record carries it along."""
+
+COMPARISONS = "comparisons"
+"""Where what was learned of differences stands among the baselines; those of variables have a dot in their names."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +67,10 @@ class Agent:
         self._baselines = store.baselines
         self._world = baseline(site, self.standing.world)
         learned = self._baselines.load()
-        watch = Watch(site.settings.drift, self._world, site, None if learned is None else json.loads(learned))
-        self.ground = ground(site, self._world, watch, store.key, boot_id())
+        kept = {} if learned is None else json.loads(learned)
+        watch = Watch(site.settings.drift, self._world, site, kept)
+        comparisons = Comparisons(site, self._world.variables, kept.get(COMPARISONS))
+        self.ground = ground(site, self._world, watch, store.key, boot_id(), comparisons)
         self.upstream = self._way_out()
         self._full = False
         self._turned: Callable[[], None] = lambda: None
@@ -209,7 +215,7 @@ class Agent:
         """Keep a snapshot of the newest record, with the baselines beside it, and send it upstream."""
         snapshot, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, reason))
         await self.ledger.keep(snapshot, envelope)
-        learned = self.ground.watch.to_state()
+        learned = {**self.ground.watch.to_state(), COMPARISONS: self.ground.comparisons.to_state()}
         await self.ledger.work(lambda: self._baselines.save(json.dumps(learned)))
         if self.upstream is not None:
             self.upstream.publisher.publish_snapshot(envelope)

@@ -100,7 +100,7 @@ def _finding(record: Stretch, before: World, after: World, key: str, change: Ano
         "tags": [f"kind:{finding.kind}", f"severity:{finding.severity}", *_clock_tags(record)],
         "entity_refs": [entity_ref(after, v.entity)],
         "raw": {"id": key, "row": None if change is None else list(finding_row(change))},
-        "canonical": _finding_fields(finding, v),
+        "canonical": _finding_fields(finding, v) | ({"until": iso_utc(record.at_ms)} if change is None else {}),
         "anchors": [*map(anchor, finding.anchors), _sealed(record)],
         "uncertainty": epistemic(finding.confidence, "how far the baseline behind it can be relied upon"),
     }
@@ -118,6 +118,8 @@ def _finding_fields(finding: Anomaly, v: Variable) -> Json:
         "since": iso_utc(finding.since_ms),
         "score": finding.score,
         "confidence": finding.confidence,
+        "witnesses": [witness.id for witness in finding.witnesses],
+        "acknowledged": finding.acknowledged,
     }
 
 

@@ -149,7 +149,13 @@ def _finding(world: World, finding: Anomaly) -> Json:
         "name": f"{v.name}/{finding.kind}",
         "subject": entity_ref(world, v.entity),
         "value": {
-            "value": {"severity": finding.severity, "sentence": finding.sentence, "score": finding.score},
+            "value": {
+                "severity": finding.severity,
+                "sentence": finding.sentence,
+                "score": finding.score,
+                "witnesses": [witness.sentence for witness in finding.witnesses],
+                "acknowledged": finding.acknowledged,
+            },
             "unit": None,
             "uncertainty": epistemic(finding.confidence, "how far the baseline behind it can be relied upon"),
         },
