@@ -25,6 +25,7 @@ from edge_agent.model.site import (
     ComparisonSettings,
     DriftSettings,
     EntitySettings,
+    ModbusSettings,
     MqttSettings,
     RelationshipSettings,
     SerialSettings,
@@ -33,12 +34,12 @@ from edge_agent.model.site import (
     Source,
     SourceSettings,
     SyncSettings,
+    TlsAccess,
     TransitionSettings,
     UpstreamSettings,
 )
-from edge_agent.twin.rules import flaws
 
-Access = TypeVar("Access", bound=BrokerAccess)
+Access = TypeVar("Access", bound=BrokerAccess | TlsAccess)
 
 MIN_INTERVAL_S = 0.05
 """A beat shorter than this costs more in signatures and fsyncs than it tells."""
@@ -186,6 +187,7 @@ def _sources(settings: Settings, path: Path, problems: list[Problem]) -> Iterato
                 problems.append(Problem(f"{place}.profile", f"a profile for {protocol}", f"one for {kind}"))
                 continue
             problems.extend(_unverified_writes(profile, place))
+            problems.extend(_identity_points(profile, place))
         local = written.entity or written.name
         entity_type = types.setdefault(local, profile.entity_type if profile else Name("device"))
         yield _source(written, profile, entity_id(settings.agent.world_id, entity_type, local), entity_type)
@@ -199,9 +201,19 @@ def _unverified_writes(profile: Profile, place: str) -> Iterator[Problem]:
             yield Problem(f"{place}.profile", found, "verified facts behind what is written")
 
 
+def _identity_points(profile: Profile, place: str) -> Iterator[Problem]:
+    """Find what [identity] names and the profile does not read."""
+    firmware = profile.identity.firmware
+    known = [str(point.name) for point in profile.points]
+    for name in [each.point for each in profile.identity.expect] + ([] if firmware is None else [firmware.point]):
+        if name not in known:
+            where = f"{place}.profile.{profile.name}.identity"
+            yield Problem(where, shown(name), "a point of the profile", close_match(name, known))
+
+
 def _source(written: SourceSettings, profile: Profile | None, entity: str, entity_type: str) -> Source:
     points: tuple[Point, ...] = (*(profile.points if profile else ()), *written.points)
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = {} if profile is None else {"identity": profile.identity}
     if isinstance(profile, ModbusProfile):
         extra["limits"] = profile.limits
     framing = written.framing if isinstance(written, SerialSettings) else None
@@ -259,15 +271,9 @@ def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> It
     yield from _comparisons(settings, sources, place)
     if not settings.sources:
         yield Problem(f"{place}sources", "none", "at least one [[sources]]")
-    yield from _state_machines(settings, entities, place)
-
-
-def _state_machines(settings: Settings, entities: Iterable[str], place: str) -> Iterator[Problem]:
-    starts: dict[str, str] = {e.id: e.state for e in settings.entities if e.state is not None}
-    for name in sorted({t.entity for t in settings.transitions}.intersection(entities) - starts.keys()):
+    started = {e.id for e in settings.entities if e.state is not None}
+    for name in sorted({t.entity for t in settings.transitions} & entities - started):
         yield Problem(f"{place}entities.{name}.state", "nothing", "the state its transitions start from")
-    for flaw in flaws(settings.transitions, starts):
-        yield Problem(f"{place}transitions[{flaw.place}].{flaw.field}", flaw.found, flaw.wanted)
 
 
 def _comparisons(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:
@@ -292,7 +298,7 @@ def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
     if settings.upstream is not None:
         yield from _files(settings.upstream, path, f"{place}upstream")
     for source in settings.sources:
-        if isinstance(source, MqttSettings):
+        if isinstance(source, (MqttSettings, ModbusSettings)):
             yield from _files(source.access, path, f"{place}sources.{source.name}.access")
 
 
@@ -303,14 +309,14 @@ def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tu
     found = []
     for source in sources:
         written = source.settings
-        if isinstance(written, MqttSettings):
+        if isinstance(written, (MqttSettings, ModbusSettings)):
             written = replace(written, access=_absolute(written.access, path))
         found.append(replace(source, settings=written))
     return settings, tuple(found)
 
 
 def _absolute(access: Access, path: Path) -> Access:
-    named = {field: getattr(access, field) for field in _FILES}
+    named = {field: getattr(access, field, None) for field in _FILES}
     return replace(access, **{field: _located(name, path) for field, name in named.items() if name is not None})
 
 
@@ -325,14 +331,14 @@ def _located(name: str, path: Path) -> str:
     return name if name.startswith(f"${_CREDENTIALS}/") else str(path.absolute().parent / name)
 
 
-def _files(access: BrokerAccess, path: Path, place: str) -> Iterator[Problem]:
+def _files(access: BrokerAccess | TlsAccess, path: Path, place: str) -> Iterator[Problem]:
     for field in _FILES:
-        name = getattr(access, field)
+        name = getattr(access, field, None)
         where = None if name is None else _located(name, path)
         if where is not None and not where.startswith(f"${_CREDENTIALS}/") and not Path(where).is_file():
             yield Problem(f"{place}.{field}", shown(name), "a readable file")
     for fields in _ONE_OF:
-        given = [field for field in fields if getattr(access, field) is not None]
+        given = [field for field in fields if getattr(access, field, None) is not None]
         if len(given) > 1:
             yield Problem(f"{place}.{given[1]}", " and ".join(given), "one of them")
     if access.key_file is not None and access.cert_file is None:

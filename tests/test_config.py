@@ -36,7 +36,7 @@ CASES = [
     ("two sources of one name", METER + METER, "agent.toml: sources.meter: got 2 sources", "one name"),
     ("a missing profile", METER + 'profile = "eastron-sdm631"', "sources.meter.profile", 'mean "eastron-sdm630"'),
     ("a function that reads nothing", METER.replace("function = 4", "function = 9"), "points.volts.function", "one of 1, 2, 3, 4"),
-    ("a unit beyond the bus", METER + "unit = 300\n", "agent.toml: sources.meter.unit", "<= 247"),
+    ("a unit beyond the bus", METER + "unit = 300\n", "agent.toml: sources.meter.unit", "<= 255"),
     ("no points", METER.split("points")[0], "agent.toml: sources.meter: got no points", "a profile"),
     ("a table that is a list", METER + "\n[[sync]]\n", "agent.toml: sync: got a list", "a table"),
     ("a relationship to nobody", METER + '\n[[relationships]]\nfrom="meter"\nto="metre"\nrelation="feeds"\n', "relationships[0].to", 'mean "meter"'),

@@ -43,6 +43,10 @@ class BusLimits(msgspec.Struct, frozen=True):
     pause: Seconds = Seconds(0)
     """Silence between two requests to the device."""
     timeout: Seconds = Seconds(1)
+    """The longest that its answer is waited for; experience shortens it."""
+    latency: Seconds | None = None
+    """What it usually takes to begin its answer, for the arithmetic of the bus; 40 ms on a serial line when not
+    given, 5 ms over TCP."""
 
 
 class Reverts(msgspec.Struct, frozen=True):

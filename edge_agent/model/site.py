@@ -11,6 +11,7 @@ from edge_agent.model.profile import (
     Availability,
     BusLimits,
     ColumnPoint,
+    Identity,
     MqttAsk,
     PathPoint,
     Point,
@@ -75,13 +76,24 @@ class SourceBase(msgspec.Struct, frozen=True, kw_only=True):
     """The entity it describes, by local id; its own name when not given."""
 
 
+class TlsAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is trusted at the other end, and who we are."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
 class ModbusSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
     """One unit on a Modbus bus."""
 
     url: str
-    """tcp://host[:502]."""
-    unit: Annotated[int, Meta(ge=0, le=247)] = 1
+    """tcp://host[:502], tls://host[:802], rtu:///dev/…[?baud=9600&parity=N&stop=1&bits=8], ascii:///dev/…,
+    rtu+tcp://host:port or ascii+tcp://host:port."""
+    unit: Annotated[int, Meta(ge=0, le=255)] = 1
     poll: Seconds = Seconds(1)
+    access: TlsAccess = TlsAccess()
+    """For tls:// alone."""
     points: tuple[RegisterPoint, ...] = ()
 
 
@@ -185,11 +197,9 @@ class ConditionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     variable: str
     """`entity.point`, such as "pump.bearing_temp"."""
-    is_: Literal["above", "below", "equal", "not"] = msgspec.field(name="is")
+    is_: Literal["above", "below", "equal"] = msgspec.field(name="is")
     value: float | bool | str
     lasting: Seconds = msgspec.field(name="for", default=Seconds(0))
-    hysteresis: Annotated[float, Meta(ge=0)] = 0.0
-    """By how much a value must come back before the condition counts as broken."""
 
 
 class TransitionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,6 +261,7 @@ class Source(msgspec.Struct, frozen=True):
     framing: Framing = LineFraming()
     asks: tuple[SerialAsk, ...] | tuple[MqttAsk, ...] = ()
     profile: str | None = None
+    identity: Identity = Identity()
 
     @property
     def name(self) -> str:

@@ -9,8 +9,8 @@ retry, backoff or the circuit breaker: they are written once, in service/.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -33,6 +33,8 @@ class Poll(msgspec.Struct, frozen=True):
     """The deadline of one read; for what speaks by itself, the silence after which its values are stale."""
     detail: str
     """For a person: "fc4 0+72 unit 1", a port, a topic."""
+    identity: bool = False
+    """Whether it tells who the device is: made first, and again when the unit answers after a silence."""
 
 
 class Link(Protocol):
@@ -64,3 +66,22 @@ class Link(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection; may be called when it is not open."""
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A link that can say beforehand what it will do to its bus."""
+
+    def outlook(self) -> list[str]:
+        """Return lines for `check`."""
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A link that finds out about its devices what is worth keeping over a restart."""
+
+    def lessons(self) -> dict[str, Any]:
+        """Return what was learnt so far, as plain values."""
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Take up what this link or others learnt in another run; what is not its own it passes over."""

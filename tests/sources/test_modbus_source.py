@@ -154,7 +154,7 @@ def test_a_real_server_that_lacks_an_address_costs_only_the_point_that_stands_th
 
     values, details = asyncio.run(scenario())
     assert values == {"p0": (0, "good"), "p1": (1, "good"), "p2": (2, "good")}
-    assert details == ["fc4 0+2 unit 1", "fc4 2+1 unit 1", "fc4 100+1 unit 1"]
+    assert details == ["fc4 0+3 unit 1", "fc4 100+1 unit 1"]
 
 
 @pytest.mark.parametrize("culprit", range(5))
@@ -172,7 +172,7 @@ def test_a_block_with_one_illegal_register_is_halved_and_the_finding_kept(culpri
             link = one(source([point(f"p{i}", i) for i in range(5)], gateway.port))
             await link.open()
             texts, counts = [], []
-            for _ in range(5):
+            for _ in range(7):
                 asked = len(gateway.requests)
                 values = {}
                 for poll in list(link.polls):
@@ -190,8 +190,9 @@ def test_a_block_with_one_illegal_register_is_halved_and_the_finding_kept(culpri
     assert sorted(name for names in points for name in names) == [f"p{i}" for i in range(5)]
     assert counts[0] == 1
     assert counts[-1] == counts[-2] == len(points)
-    assert "exception 2, illegal data address; from now on asked in two halves" in texts[0]
-    assert "halves" not in texts[-1]
+    assert "exception 2, illegal data address; from now on asked in two parts" in texts[0]
+    assert "the device does not have it; asked once a day from now on" in "".join(texts)
+    assert "parts" not in texts[-1]
 
 
 def test_a_poll_that_was_split_meanwhile_is_not_split_again():
@@ -777,15 +778,15 @@ def test_a_write_that_the_device_refuses_is_a_wire_error():
 
 @pytest.mark.parametrize(
     "url",
-    ["rtu:///dev/ttyUSB0", "tls://host", "udp://host:502", "tcp://", "tcp://host:0", "tcp://host:99999", "tcp://host:x",
-     "tcp://host/path", "tcp://host?x=1", "tcp://a:b@host", "host:502", "", "tcp://[::1", "rtu+tcp://host"],
+    ["rtu://dev/ttyUSB0", "rtu:dev", "udp://host:502", "tcp://", "tcp://host:0", "tcp://host:99999", "tcp://host:x",
+     "tcp://host/path", "tcp://host?x=1", "tcp://a:b@host", "host:502", "", "tcp://[::1", "rtu+tcp:///dev/x", "ascii://"],
 )  # fmt: skip
 def test_a_url_that_is_not_served_is_refused_with_what_is(url):
     with pytest.raises(ConfigError) as refusal:
         links([source([point("p", 0)], url=url or "-")], Counting())
     (problem,) = refusal.value.problems
     assert problem.place == "sources.meter.url"
-    assert "tcp://host[:502], the one transport served for Modbus" in problem.wanted
+    assert "tcp://host[:502], tls://host[:802], rtu:///dev/serial/by-id/" in problem.wanted
 
 
 @pytest.mark.parametrize(
@@ -816,7 +817,7 @@ def test_sources_are_grouped_by_gateway():
 def test_every_problem_of_every_source_is_listed():
     sources = [
         source([point("p", 0, scale=0.0), point("q", 0, "float64")], name="a", limits=BusLimits(max_registers=3)),
-        source([point("p", 0)], name="b", url="rtu:///dev/x"),
+        source([point("p", 0)], name="b", url="rtu:///dev/x?baud=9601"),
     ]
     with pytest.raises(ConfigError) as refusal:
         links(sources, Counting())

@@ -391,3 +391,155 @@ def test_a_block_of_plain_floats_costs_well_under_a_microsecond_a_point():
             decoder.decode_bytes(answer)
         best = min(best, time.perf_counter() - begin)
     assert best / 20 / 62 < 1e-6
+
+
+# --- parts, names, digits
+
+
+@pytest.mark.parametrize(
+    ("rest", "registers", "wanted"),
+    [
+        ({"type_": "uint16", "bits": (0, 7)}, [0x12FF], 0xFF),
+        ({"type_": "uint16", "bits": (8, 15)}, [0x12FF], 0x12),
+        ({"type_": "int16", "bits": (0, 7)}, [0x12FF], -1),
+        ({"type_": "int16", "bits": (0, 7)}, [0xFF00], 0),
+        ({"type_": "int16", "bits": (8, 15), "scale": 0.5}, [0x0300], 1.5),
+        ({"type_": "uint32", "bits": (31, 31)}, [0x8000, 0], 1),
+        ({"type_": "uint16", "bits": (0, 0)}, [0xFFFE], 0),
+        ({"type_": "bool", "bits": (3, 3)}, [0b1000], True),
+        ({"type_": "bool", "bits": (3, 3)}, [0b0111], False),
+        ({"type_": "bool", "bits": (20, 20)}, [0], False),
+        ({"type_": "uint16", "enum": {"0": "off", "2": "on"}}, [0], "off"),
+        ({"type_": "int16", "enum": {"-1": "fault"}}, [0xFFFF], "fault"),
+        ({"type_": "uint16", "enum": {"0": "off", "3": "on"}, "bits": (4, 5)}, [0x30], "on"),
+        ({"type_": "uint16", "flags": {"0": "door", "15": "load"}}, [0], ""),
+        ({"type_": "uint16", "flags": {"0": "door", "15": "load"}}, [0x8001], "door+load"),
+        ({"type_": "uint16", "flags": {"0": "door"}}, [0b101], "door+bit2"),
+        ({"type_": "uint32", "flags": {"16": "high"}, "order": "CDAB"}, [0, 1], "high"),
+        ({"type_": "bcd16"}, [0x0000], 0),
+        ({"type_": "bcd16"}, [0x1234], 1234),
+        ({"type_": "bcd32", "order": "CDAB"}, [0x5678, 0x1234], 12345678),
+        ({"type_": "bcd64"}, [0, 0, 0, 0x0099], 99),
+        ({"type_": "bcd16", "scale": 0.1}, [0x1234], 123.4),
+        ({"type_": "string", "length": 3, "characters": "low"}, [0x41, 0x42, 0], "AB"),
+        ({"type_": "string", "length": 2, "characters": "high"}, [0x4100, 0x4200], "AB"),
+        ({"type_": "string", "length": 2, "characters": "low", "order": "BADC"}, [0x4100, 0x4200], "AB"),
+    ],
+)
+def test_parts_names_and_digits_are_read_as_what_they_mean(rest, registers, wanted):
+    found = decode(point(length=rest.pop("length", 1), **rest), registers)
+    assert found == (wanted, "good")
+    assert type(found[0]) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    ("rest", "registers", "quality"),
+    [
+        ({"type_": "bcd16"}, [0x123A], "bad:garbage"),
+        ({"type_": "bcd16", "sentinels": (0xFFFF,)}, [0xFFFF], "bad:sentinel"),
+        ({"type_": "uint16", "enum": {"0": "off"}}, [1], "bad:unlisted"),
+        ({"type_": "uint16", "enum": {"0": "off"}, "sentinels": (0xFFFF,)}, [0xFFFF], "bad:sentinel"),
+        ({"type_": "uint16", "bits": (0, 7), "sentinels": (0xFFFF,)}, [0xFFFF], "bad:sentinel"),
+        ({"type_": "uint16", "bits": (0, 7), "range": (0, 100)}, [0xFF], "bad:range"),
+        ({"type_": "uint16", "flags": {"0": "door"}, "sentinels": (0xFFFF,)}, [0xFFFF], "bad:sentinel"),
+    ],
+)
+def test_parts_names_and_digits_that_mean_nothing_are_bad(rest, registers, quality):
+    assert decode(point(**rest), registers) == (None, quality)
+
+
+@given(st.integers(0, 9999), st.sampled_from(ORDERS))
+def test_digits_read_back_as_they_were_written(value, order):
+    digits = point("bcd16", order=order)
+    assert decode(digits, encode(digits, value)) == (value, "good")
+
+
+@given(st.integers(0, 2**16 - 1))
+def test_flags_read_back_as_they_were_written_named_or_not(raw):
+    flags = point("uint16", flags={"0": "a", "3": "b", "15": "c"})
+    said, _ = decode(flags, [raw])
+    assert encode(flags, said) == [raw]
+
+
+@pytest.mark.parametrize("characters", ["both", "low", "high"])
+@pytest.mark.parametrize("order", ORDERS)
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=4))
+def test_text_of_one_or_two_characters_a_register_reads_back(characters, order, text):
+    text_point = point("string", length=4, order=order, characters=characters)
+    assert decode(text_point, encode(text_point, text)) == (text, "good")
+
+
+@pytest.mark.parametrize(
+    ("rest", "value", "wanted"),
+    [
+        ({"type_": "uint16", "enum": {"0": "off"}}, "on", "wanted one of off"),
+        ({"type_": "uint16", "enum": {"0": "off"}}, 0, "wanted one of off"),
+        ({"type_": "uint16", "flags": {"0": "a"}}, "b", "wanted names of bits"),
+        ({"type_": "uint16", "flags": {"0": "a"}}, 1, "wanted names of bits"),
+        ({"type_": "uint16", "flags": {"0": "a"}}, "bit63", "does not fit"),
+        ({"type_": "bcd16"}, 10000, "does not fit"),
+        ({"type_": "bcd16"}, -1, "does not fit"),
+        ({"type_": "uint16", "bits": (0, 7)}, 1, "wanted one to whole registers"),
+        ({"type_": "string", "length": 2, "characters": "low"}, "ABC", "at most 2 characters"),
+        ({"type_": "int16", "scale_point": "sf"}, 1, "without its scale, which stands in sf"),
+    ],
+)
+def test_names_and_digits_that_do_not_fit_are_refused(rest, value, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        encode(point(**rest), value)
+
+
+# --- scale points
+
+
+def scaled(name="w", address=0, type_="int16", **rest):
+    return point(type_, name, address=address, scale_point="sf", **rest)
+
+
+SF = point("int16", "sf", address=9, sentinels=(0x8000,))
+
+
+def in_block(values, exponent, registers):
+    decoder = BlockDecoder([*values, SF], 3, 0, 10)
+    return decoder.decode([*registers, *[0] * (9 - len(registers)), exponent & 0xFFFF])[:-1]
+
+
+@pytest.mark.parametrize(
+    ("exponent", "raw", "wanted"),
+    [
+        (0, 1234, 1234),
+        (-1, 1234, 123.4),
+        (-3, 0xFFFF, -0.001),
+        (2, 5, 500.0),
+        (-10, 3, 3e-10),
+        (10, 1, 1e10),
+        (-2, 0, 0),
+    ],
+)
+def test_a_value_is_scaled_by_what_its_scale_point_says_in_the_same_answer(exponent, raw, wanted):
+    assert in_block([scaled()], exponent, [raw]) == [(wanted, "good")]
+
+
+@pytest.mark.parametrize("exponent", [0x8000, 11, -11, 0x7FFF, 100])
+def test_a_value_without_its_scale_is_bad_and_never_wrong_by_a_power_of_ten(exponent):
+    assert in_block([scaled()], exponent, [1234]) == [(None, "bad:scale")]
+    assert BlockDecoder([scaled()], 3, 0, 1).decode([1234]) == [(None, "bad:scale")]
+
+
+def test_beside_a_scale_point_sentinels_ranges_and_zero_are_what_they_are():
+    values = [scaled("a", 0, sentinels=(0x8000,)), scaled("b", 1, range=(0, 5)), scaled("c", 2)]
+    assert in_block(values, -1, [0x8000, 51, 0]) == [(None, "bad:sentinel"), (None, "bad:range"), (0.0, "good")]
+
+
+@given(st.integers(-(2**15), 2**15 - 1), st.integers(-10, 10))
+def test_a_scaled_value_that_was_read_can_be_written_with_the_same_scale(raw, exponent):
+    value, quality = decode(scaled(), [raw & 0xFFFF], exponent)
+    assert (value, quality) == (float(f"{raw}e{exponent}"), "good")
+    assert encode(scaled(), value, exponent) == [raw & 0xFFFF]
+
+
+@given(st.binary(min_size=20, max_size=20), st.sampled_from((*NUMBERS, "bcd16", "bcd32")), st.sampled_from(ORDERS))
+def test_nothing_that_a_device_sends_raises(answer, type_, order):
+    points = [point(type_, order=order), scaled("s", 4), point("uint16", "f", address=5, flags={"1": "x"}), SF]
+    for value, quality in BlockDecoder(points, 3, 0, 10).decode_bytes(answer):
+        assert (value is None) == (quality != "good")

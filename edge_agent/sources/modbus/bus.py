@@ -1,0 +1,473 @@
+"""The single owner of one Modbus bus, whatever it runs on.
+
+What an answer says is checked here, against the request and to the byte. Nothing is asked twice by itself and
+nothing connects again by itself: the runner does both, and a write sent twice would be a second act.
+
+Over TCP an answer that comes after its deadline is dropped by its transaction number. A serial line has none: after
+a fault it is drained until it has been quiet, and an answer that might be a late one is not believed. One short
+read whose answer has another length brings a unit back in step.
+"""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from edge_agent.model.checked import shown
+from edge_agent.model.errors import LinkError, TrustError, WireError
+from edge_agent.model.profile import RegisterPoint, WriteRule
+from edge_agent.model.reading import GOOD, Anchor, Instant, Reading, Value, bad
+from edge_agent.sources import Clock, Poll
+from edge_agent.sources.modbus.address import Address
+from edge_agent.sources.modbus.device import Device
+from edge_agent.sources.modbus.wire import (
+    Frame,
+    Wire,
+    identification_request,
+    pulse_request,
+    read_request,
+    write_request,
+)
+from edge_agent.twin.bustime import Load, Serial, outlook
+from edge_agent.twin.codec import BIT_FUNCTIONS, BlockDecoder, Decoded, decode, encode
+from edge_agent.twin.identification import Objects, access_code, parse_objects
+from edge_agent.twin.meaning import text
+from edge_agent.twin.patience import Shape
+from edge_agent.twin.planner import Block
+from edge_agent.twin.soundness import IDENTIFICATION
+from edge_agent.twin.sunspec import MARKER, PLACES, next_model
+
+_ILLEGAL_ADDRESS = 2
+_NO_ANSWER = 11
+"""A gateway says so of a unit that did not answer it."""
+_REFUSALS = {
+    1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "acknowledged",
+    6: "device busy", 8: "memory parity error", 10: "gateway path unavailable",
+}  # fmt: skip
+"""Modbus Application Protocol 1.1b3, 7."""
+_EXCEPTION = 0x80
+_NOISY_S = 1.0
+"""How long a line may go on talking before the request that waits for its silence is given up."""
+_OBJECT_REQUESTS = 8
+"""Requests in which a device must have told its objects."""
+_ECHO_SIZE = 5
+"""Function code, address, and a value or a count: the answer to a write."""
+
+
+class _Read(NamedTuple):
+    """What stands behind a `Poll`, compiled; no block behind the walk along the chain of models."""
+
+    device: Device
+    block: Block | None
+    decoder: BlockDecoder | None
+
+
+class ModbusBus:
+    """One socket or port, and all units behind it."""
+
+    def __init__(self, address: Address, devices: Sequence[Device], tls: ssl.SSLContext | None, now: Clock) -> None:
+        self.bus = address.bus
+        self.dropped: Counter[str] = Counter()
+        self.line: Serial | None = None if address.numbered else address.line
+        self._address, self._tls, self._now = address, tls, now
+        self._devices = {device.name: device for device in devices}
+        self._wire: Wire | None = None
+        self._turn = asyncio.Lock()
+        self._unanswered = False
+        """Whether the last request is, or was when it was given up, without its answer."""
+        self._fault_at: float | None = None
+        """In the time of the event loop: when a serial line was last in disorder, until it was quiet."""
+        self._reads: dict[Poll, _Read] = {}
+        self.polls: Sequence[Poll] = []
+        self._plan()
+
+    # --- the contract of a link
+
+    async def open(self) -> None:
+        """Connect, or take the port. Raises LinkError."""
+        await self.close()
+        wire = Wire(self._address, self._tls)
+        wire.dropped = self.dropped
+        try:
+            await wire.open()
+        except LinkError as error:
+            raise LinkError(f"{self.bus}: {error}") from error
+        self._wire, self._unanswered = wire, False
+        self._fault_at = asyncio.get_running_loop().time()  # what was going on before nobody knows
+
+    async def close(self) -> None:
+        """Let go of the connection; may be called when it is not open."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    async def read(self, poll: Poll) -> list[Reading]:
+        """Make one request and return what it brought. Raises LinkError or WireError."""
+        device, block, decoder = self._reads[poll]
+        where = f"{self.bus} {poll.detail}"
+        if block is None:
+            await self._walk(device, where)
+            return []
+        if block.function == IDENTIFICATION:
+            decoded, at = await self._identification(device, block, where)
+        else:
+            assert decoder is not None
+            try:
+                decoded, at = await self._values(device, block, decoder, where)
+            except _RefusedError as refusal:
+                lesson = device.refused(block) if refusal.code == _ILLEGAL_ADDRESS else ""
+                if lesson:
+                    self._plan()
+                    raise WireError(f"{refusal}; {lesson}", refusal.reason) from refusal
+                raise
+        if (poll.identity or not block.every) and device.answered(block, decoded):
+            self._plan()
+        anchor = Anchor(poll.source, poll.detail, at)
+        return [Reading(anchor, name, *found) for name, found in zip(poll.points, decoded, strict=True)]
+
+    async def write(self, source: str, point: str, value: Value, hold_s: float | None = None) -> None:
+        """Write one point and compare the echo. Raises LinkError, WireError or TrustError.
+
+        After a LinkError with the reason "timeout" it is not known whether the write was done.
+        """
+        device = self._devices.get(source)
+        target = None if device is None else device.points.get(point)
+        where = f"{source}.{point}"
+        if device is None or target is None:
+            raise TrustError(f"{where}: got a write to a point that this bus does not have")
+        if device.unit == 0:
+            raise TrustError(f"{where}: got a write to unit 0, which every device of a bus obeys")
+        rule = _allowed(target, value, hold_s, where)
+        if hold_s is not None and rule.reverts is not None and rule.reverts.by == "pulse":
+            assert rule.reverts.address is not None
+            ticks = round(hold_s / rule.reverts.tick)
+            await self._send(device, pulse_request(rule.reverts.address, ticks), where)
+            return
+        exponent = await self._exponent(device, target)
+        request = _write(target, rule, value, exponent, self._base(device, target), where)
+        if hold_s is not None and rule.reverts is not None:
+            timer = device.points[str(rule.reverts.point)]
+            registers = encode(timer, round(hold_s / rule.reverts.tick))
+            await self._send(device, _registers(timer, registers, self._base(device, timer)), where)
+        await self._send(device, request, where)
+
+    def loads(self) -> list[Load]:
+        """Return what its polls ask of the bus."""
+        return [load for device in self._devices.values() for load in device.loads()]
+
+    def outlook(self) -> list[str]:
+        """Return lines for `check`."""
+        return outlook(self.loads(), self.line)
+
+    def lessons(self) -> dict[str, Any]:
+        """Return what the devices taught, as plain values."""
+        return {key: lesson for device in self._devices.values() for key, lesson in device.lessons().items()}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Take up what they taught in another run."""
+        for device in self._devices.values():
+            device.recall(kept)
+        self._plan()
+
+    # --- reading
+
+    def _plan(self) -> None:
+        """Make polls of what the devices' blocks are now. What was a poll before can still be read."""
+        planned = [(device, poll, block) for device in self._devices.values() for poll, block in device.polls().items()]
+        for device, poll, block in planned:
+            plain = block is None or block.function == IDENTIFICATION
+            self._reads[poll] = _Read(device, block, None if plain or block is None else _decoder(block))
+        self.polls = [poll for _, poll, _ in planned]
+
+    async def _values(
+        self, device: Device, block: Block, decoder: BlockDecoder, where: str
+    ) -> tuple[list[Decoded], Instant]:
+        start = block.start + self._base_of(device, block.model, where)
+        request = read_request(block.function, start, block.count)
+        size = (block.count + 7) // 8 if block.function in BIT_FUNCTIONS else 2 * block.count
+        body, at = await self._exchange(device, request, 2 + size, where, _spare_read(block, start))
+        return decoder.decode_bytes(_counted(body, where)), at
+
+    def _base(self, device: Device, point: RegisterPoint) -> int:
+        return self._base_of(device, point.model, f"{device.name}.{point.name}")
+
+    def _base_of(self, device: Device, model: int | None, where: str) -> int:
+        if model is None:
+            return 0
+        if device.models is None:
+            raise WireError(f"{where}: the chain of SunSpec models was not walked yet", "missing")
+        if model not in device.models:
+            raise WireError(f"{where}: the device has no SunSpec model {model}", "missing")
+        return device.models[model]
+
+    async def _walk(self, device: Device, where: str) -> None:
+        """Find where the SunSpec models of a device begin."""
+        for place in PLACES:
+            try:
+                marker = await self._two_registers(device, place, where)
+            except _RefusedError:
+                continue
+            if marker == MARKER:
+                break
+        else:
+            raise WireError(f"{where}: got no SunSpec marker at {', '.join(map(str, PLACES))}", "missing")
+        models: dict[int, int] = {}
+        at: int | None = place + 2
+        while at is not None:
+            at = next_model(models, at, await self._two_registers(device, at, where))
+        device.models = models
+
+    async def _two_registers(self, device: Device, address: int, where: str) -> tuple[int, int]:
+        body, _ = await self._exchange(device, read_request(3, address, 2), 6, where)
+        raw = _counted(body, where)
+        if len(raw) != 4:  # noqa: PLR2004 - two registers
+            raise WireError(f"{where}: got {len(raw)} bytes, wanted 4", "mismatch")
+        return int.from_bytes(raw[:2]), int.from_bytes(raw[2:])
+
+    async def _identification(self, device: Device, block: Block, where: str) -> tuple[list[Decoded], Instant]:
+        """Ask for objects until the device has told all of the block, or no more follow."""
+        found: dict[int, bytes] = {}
+        following = block.start
+        for _ in range(_OBJECT_REQUESTS):
+            request = identification_request(access_code(block.start), following)
+            body, at = await self._exchange(device, request, None, where)
+            objects: Objects = parse_objects(body, where)
+            found |= objects.texts
+            if objects.following is None or objects.following >= block.start + block.count:
+                break
+            following = objects.following
+        missing: Decoded = (None, bad("missing"))
+        return [text(found[p.address]) if p.address in found else missing for p in block.points], at
+
+    # --- writing
+
+    async def _exponent(self, device: Device, target: RegisterPoint) -> int | None:
+        """Read what scales a point, right before it is written."""
+        if target.scale_point is None:
+            return None
+        scale = device.points[target.scale_point]
+        where = f"{device.name}.{scale.name}"
+        request = read_request(scale.function, scale.address + self._base(device, scale), 1)
+        body, _ = await self._exchange(device, request, 4, where)
+        raw = _counted(body, where)
+        value, quality = decode(scale, [int.from_bytes(raw)]) if len(raw) == 2 else (None, bad("mismatch"))  # noqa: PLR2004 - one register
+        if quality != GOOD or not isinstance(value, int):
+            raise WireError(f"{where}: got no scale ({quality}): nothing was written", "scale")
+        return value
+
+    async def _send(self, device: Device, request: bytes, where: str) -> None:
+        """Make one write, and compare what the device says it did."""
+        where = f"{self.bus} {where}"
+        body, _ = await self._exchange(device, request, _ECHO_SIZE, where, echo=request[:_ECHO_SIZE])
+        if body != request[1:_ECHO_SIZE]:
+            raise WireError(f"{where}: got the echo {body[:16].hex()} of another write", "mismatch")
+
+    # --- one request at a time
+
+    async def _exchange(
+        self,
+        device: Device,
+        request: bytes,
+        size: int | None,
+        where: str,
+        spare: bytes | None = None,
+        echo: bytes | None = None,
+    ) -> tuple[bytes, Instant]:
+        """Send a request, and return what stands behind the function code of its own answer, and when that came.
+
+        `size` is the length of the right answer, when it is known. `spare` is a read with an answer of another
+        length, for a unit that may still owe an answer of this one; `echo` is an answer that can be no other's.
+        """
+        async with self._turn:
+            wanted = Shape(request[0], size or 0)
+            if spare is not None and device.owed.may_be(wanted, asyncio.get_running_loop().time()):
+                await self._ask(device, spare, Shape(spare[0], _answer_length(spare)), where, None)
+            return await self._ask(device, request, wanted, where, echo)
+
+    async def _ask(
+        self, device: Device, request: bytes, wanted: Shape, where: str, echo: bytes | None
+    ) -> tuple[bytes, Instant]:
+        loop = asyncio.get_running_loop()
+        await self._silence(device, where)
+        wire = self._usable_wire(where)
+        wait_s = device.patience.wait_s(self._usual_s())
+        self._unanswered = True
+        sent_at = loop.time()
+        try:
+            number = wire.ask(device.unit, request)
+            async with asyncio.timeout(wait_s + device.wire_s(len(request), wanted.size)):
+                frame = await self._believable(wire, device, number, echo)
+            body = self._body(request, frame, number, device, where)
+        except TimeoutError:
+            device.patience.was_silent()
+            self._disordered(device, wanted)
+            reason = "garbage" if wire.heard and self.line is not None else "timeout"
+            raise LinkError(f"{where}: no answer within {wait_s:.3g} s", reason) from None
+        except _RefusedError:
+            self._answered(device, sent_at, wanted)
+            raise
+        except WireError:
+            self._disordered(device, wanted)
+            raise
+        except LinkError as error:
+            raise LinkError(f"{where}: {error}", error.reason) from error
+        except asyncio.CancelledError:
+            self._disordered(device, wanted)
+            raise
+        else:
+            return body, self._answered(device, sent_at, wanted)
+        finally:
+            device.free_at = loop.time() + device.limits.pause
+
+    async def _believable(self, wire: Wire, device: Device, number: int, echo: bytes | None) -> Frame:
+        """Wait for a frame that is meant for this request: one from another unit or another time is passed over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            frame = await wire.next_frame()
+            if frame.unit != device.unit or frame.number not in (0, number):
+                self.dropped["another's answer"] += 1
+            elif (
+                self.line is not None
+                and frame.pdu != echo
+                and device.owed.may_be(Shape(frame.pdu[0], len(frame.pdu)), loop.time())
+            ):
+                self.dropped["answer that may be a late one"] += 1
+            else:
+                return frame
+
+    def _answered(self, device: Device, sent_at: float, wanted: Shape) -> Instant:
+        """Take note of an answer, and of the moment."""
+        at = self._now()
+        latency_s = asyncio.get_running_loop().time() - sent_at - device.wire_s(5, wanted.size)
+        device.patience.answered(max(latency_s, 0.0))
+        device.owed.settled()
+        self._unanswered = False
+        return at
+
+    def _disordered(self, device: Device, wanted: Shape) -> None:
+        """Take note that an answer may come to which nobody listens."""
+        now = asyncio.get_running_loop().time()
+        if self.line is not None:
+            self._fault_at = now
+            device.owed.given_up(wanted, now)
+
+    def _usual_s(self) -> float | None:
+        usual = [device.patience.usual_s for device in self._devices.values() if device.patience.usual_s is not None]
+        return max(usual, default=None)
+
+    async def _silence(self, device: Device, where: str) -> None:
+        """Keep the pause that the device asks for, and that of the line; after a fault, until nothing comes any more."""
+        loop = asyncio.get_running_loop()
+        if device.free_at > loop.time():
+            await asyncio.sleep(device.free_at - loop.time())
+        if self.line is None or self._wire is None:
+            return
+        latest = loop.time() + _NOISY_S + self.line.quiet_s
+        while True:
+            heard_at = self._wire.heard_at
+            until = heard_at + self.line.silence_s
+            if self._fault_at is not None:
+                until = max(heard_at, self._fault_at) + self.line.quiet_s
+            if until <= loop.time():
+                break
+            if until > latest:
+                raise LinkError(f"{where}: the line was not quiet for {_NOISY_S:g} s", "garbage")
+            await asyncio.sleep(until - loop.time())
+        self._fault_at = None
+
+    def _usable_wire(self, where: str) -> Wire:
+        wire = self._wire
+        if wire is not None and self._address.numbered and self._unanswered and wire.holds_half_a_frame:
+            # Half of a late answer: its other half would be read as the beginning of the next one.
+            wire.close()
+        if wire is None or not wire.is_open:
+            raise LinkError(f"{where}: the connection is closed")
+        return wire
+
+    def _body(self, request: bytes, frame: Frame, number: int, device: Device, where: str) -> bytes:
+        """Return what stands behind the function code. Raises when it is not an answer to the request, or a no."""
+        code, body = frame.pdu[0], frame.pdu[1:]
+        if (frame.number, code) == (number, request[0]):
+            return body
+        if (frame.number, code) != (number, request[0] | _EXCEPTION) or len(body) != 1:
+            got, wanted = (frame.number, frame.unit, code), (number, device.unit, request[0])
+            raise WireError(f"{where}: got transaction, unit and function {got}, wanted {wanted}", "mismatch")
+        if body[0] == _NO_ANSWER:
+            raise LinkError(f"the gateway got no answer from the device (exception {body[0]})", "timeout")
+        words = _REFUSALS.get(body[0], "of no known meaning")
+        raise _RefusedError(f"{where}: refused with exception {body[0]}, {words}", body[0])
+
+
+class _RefusedError(WireError):
+    """The device answered with an exception of this code."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words, "refused")
+        self.code = code
+
+
+def _decoder(block: Block) -> BlockDecoder:
+    return BlockDecoder(block.points, block.function, block.start, block.count)
+
+
+def _counted(body: bytes, where: str) -> bytes:
+    """Return what stands behind the byte count of an answer. Raises WireError when it counts wrong."""
+    if not body or body[0] != len(body) - 1:
+        raise WireError(f"{where}: got a length of {body[:1].hex() or 'nothing'} on {len(body)} bytes", "mismatch")
+    return body[1:]
+
+
+def _spare_read(block: Block, start: int) -> bytes | None:
+    """Return a read within a block whose answer has another length; None when there is none.
+
+    It is of whole points, for a device may refuse half of one.
+    """
+    sizes: Iterable[int] = sorted({point.address - block.start for point in block.points} - {0})
+    if block.function in BIT_FUNCTIONS:
+        sizes = [1] if block.count > 8 else []  # noqa: PLR2004 - bits of a byte
+    return next((read_request(block.function, start, size) for size in sizes), None)
+
+
+def _answer_length(read: bytes) -> int:
+    count = int.from_bytes(read[3:5])
+    return 2 + ((count + 7) // 8 if read[0] in BIT_FUNCTIONS else 2 * count)
+
+
+def _allowed(point: RegisterPoint, value: Value, hold_s: float | None, where: str) -> WriteRule:
+    """Return the rule by which a value may be written. Raises TrustError when it may not."""
+    rule = point.write
+    if rule is None or point.function not in (1, 3):
+        raise TrustError(f"{where}: got a write to a point that its profile does not make writable")
+    number: Value = value
+    if point.enum:
+        number = next((int(raw) for raw, name in point.enum.items() if name == value), None)
+    if number is None or isinstance(number, str):
+        low, high = rule.range
+        raise TrustError(f"{where}: got {shown(value)}, wanted {low:g} to {high:g}")
+    refusal = rule.refusal(number)
+    if refusal:
+        raise TrustError(f"{where}: {refusal}")
+    reverts = rule.reverts
+    if hold_s is None:
+        if reverts is not None and reverts.always:
+            raise TrustError(f"{where}: got a write for ever, wanted one that says how long it shall hold")
+    elif reverts is None or reverts.by == "message" or (reverts.by == "pulse" and value is not True):
+        raise TrustError(f"{where}: got a write that shall hold for {hold_s:g} s, which the device cannot take back")
+    elif not reverts.tick <= hold_s <= reverts.longest:
+        raise TrustError(f"{where}: got a hold of {hold_s:g} s, wanted {reverts.tick:g} to {reverts.longest:g} s")
+    return rule
+
+
+def _write(point: RegisterPoint, rule: WriteRule, value: Value, exponent: int | None, base: int, where: str) -> bytes:
+    try:
+        registers = encode(point, value, exponent)
+    except ValueError as error:
+        raise TrustError(f"{where}: {error}") from error
+    return _registers(point, registers, base, rule.function)
+
+
+def _registers(point: RegisterPoint, registers: list[int], base: int, function: int | None = None) -> bytes:
+    if function is None:
+        function = 5 if point.function == 1 else 6 if len(registers) == 1 else 16
+    return write_request(function, point.address + base, registers)
