@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from edge_agent.model.checked import Name, check, close_match, shown
-from edge_agent.model.errors import ConfigError, Problem
+from edge_agent.model.errors import ConfigError, EdgeAgentError, Problem
 from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
 from edge_agent.model.profile import ModbusProfile, Point, Profile, RegisterPoint, SerialProfile
 from edge_agent.model.site import (
@@ -38,6 +38,7 @@ from edge_agent.model.site import (
     TransitionSettings,
     UpstreamSettings,
 )
+from edge_agent.store.keys import load_public
 
 Access = TypeVar("Access", bound=BrokerAccess | TlsAccess)
 
@@ -51,7 +52,7 @@ _LISTS = {
     "transitions": TransitionSettings,
     "comparisons": ComparisonSettings,
 }
-_FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file")
+_FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file", "mirror_key")
 _ONE_OF = (("username", "username_file", "username_env"), ("password_file", "password_env"))
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what `LoadCredential=` names; a file may be written `$CREDENTIALS_DIRECTORY/name`."""
@@ -297,9 +298,27 @@ def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
         yield Problem(f"{place}sync.interval", f"{settings.sync.interval:g} s", f"at least {MIN_INTERVAL_S * 1000:g}ms")
     if settings.upstream is not None:
         yield from _files(settings.upstream, path, f"{place}upstream")
+        yield from _mirror(settings.upstream, path, f"{place}upstream")
     for source in settings.sources:
         if isinstance(source, (MqttSettings, ModbusSettings)):
             yield from _files(source.access, path, f"{place}sources.{source.name}.access")
+
+
+def _mirror(upstream: UpstreamSettings, path: Path, place: str) -> Iterator[Problem]:
+    if upstream.mirror_key is None:
+        if upstream.release == "mirror":
+            yield Problem(
+                f"{place}.mirror_key",
+                "nothing",
+                'the public key of the mirror whose receipts release = "mirror" waits for',
+            )
+        return
+    where = Path(_located(upstream.mirror_key, path))
+    try:
+        if where.is_file():  # else it was told already
+            load_public(where)
+    except EdgeAgentError as error:
+        yield Problem(f"{place}.mirror_key", str(error), "an OpenSSH ed25519 public key")
 
 
 def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tuple[Settings, tuple[Source, ...]]:

@@ -44,6 +44,8 @@ CASES = [
     ("a password file that is not there", '[upstream]\nurl="mqtt://h"\npassword_file="nowhere"\n' + METER, "upstream.password_file", "a readable file"),
     ("two passwords", '[upstream]\nurl="mqtt://h"\npassword_file="agent.toml"\npassword_env="P"\n' + METER, "upstream.password_env: got password_file and password_env", "one of them"),
     ("a password where its variable is named", '[upstream]\nurl="mqtt://h"\npassword_env="hunter 2"\n' + METER, "upstream.password_env", "matching regex"),
+    ("a release by nobody", '[upstream]\nurl="mqtt://h"\nrelease="mirror"\n' + METER, "upstream.mirror_key: got nothing", "receipts"),
+    ("a mirror's key that is none", '[upstream]\nurl="mqtt://h"\nmirror_key="agent.toml"\n' + METER, "upstream.mirror_key", "an OpenSSH ed25519 public key"),
     ("a private key alone", '[upstream]\nurl="mqtts://h"\nkey_file="agent.toml"\n' + METER, "upstream.cert_file", "the certificate of key_file"),
     ("a table left out", "", "agent.toml: sources: got nothing", "required"),
     ("not TOML", "[sync", "agent.toml: got", "TOML in UTF-8"),

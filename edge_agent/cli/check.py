@@ -85,4 +85,7 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
     else:
         size = settings.upstream.buffer.max_bytes // 1024**2
         yield f"  upstream {settings.upstream.url}: deltas and audit records, up to {size} MiB kept while it is away"
+        if settings.upstream.mirror_key is not None:
+            signs = "frees" if settings.upstream.release == "mirror" else "is heard, and frees nothing"
+            yield f"    a receipt signed by {settings.upstream.mirror_key} {signs}"
     yield "  nothing is ever written to a device: there is no policy"

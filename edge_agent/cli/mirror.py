@@ -14,7 +14,7 @@ from edge_agent.model.checked import plain
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.reading import iso_utc
 from edge_agent.model.site import BrokerAccess
-from edge_agent.store.keys import load_public
+from edge_agent.store.keys import load_private, load_public
 from edge_agent.uplink.follower import AuditTold, Change, DetailMissed, FindingChange, ValueChange
 from edge_agent.uplink.mirror import Mirror
 
@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--username", help="at the broker")
     parser.add_argument("--password-file", help="a file that holds the password")
     parser.add_argument("--password-env", help="an environment variable that holds the password")
+    parser.add_argument(
+        "--receipts-key", type=Path, help="sign receipts with this private key: the gateway's mirror_key"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a record")
 
 
@@ -40,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Follow until a lie."""
     names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file", "password_env")
     access = BrokerAccess(**{name: getattr(args, name) for name in names})
-    mirror = Mirror(args.url, args.world, load_public(args.key), access)
+    signs = None if args.receipts_key is None else load_private(args.receipts_key)
+    mirror = Mirror(args.url, args.world, load_public(args.key), access, signs)
     try:
         asyncio.run(_follow(mirror, as_json=args.json))
     except (TrustError, WireError) as lie:

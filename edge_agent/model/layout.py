@@ -15,6 +15,7 @@ CHANNELS = ("record", "snapshot", "status", "command", "ack")
 _TYPE_PREFIX = "application/vnd.edge-agent."
 RECORD_TYPE = _TYPE_PREFIX + "record+msgpack"
 SNAPSHOT_TYPE = _TYPE_PREFIX + "snapshot+msgpack"
+RECEIPT_TYPE = _TYPE_PREFIX + "receipt+msgpack"
 
 # Where the profiles stand: beside the package in a checkout, inside it when installed.
 _PACKAGE = Path(__file__).resolve().parent.parent

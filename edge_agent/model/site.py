@@ -65,6 +65,10 @@ class UpstreamSettings(BrokerAccess, frozen=True, kw_only=True):
     url: str
     """mqtt://host[:1883] or mqtts://host[:8883]."""
     buffer: BufferSettings = BufferSettings()
+    release: Literal["broker", "mirror"] = "broker"
+    """When a record counts as delivered: the broker has acknowledged it, or the mirror has signed for it."""
+    mirror_key: str | None = None
+    """The mirror's public key, an OpenSSH line in a file: its receipts are heard."""
 
 
 class SourceBase(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from edge_agent.seal.keys import PrivateKey, PublicKey
 
 def seal(payload_type: str, payload: bytes, key: PrivateKey) -> bytes:
     """Return the envelope of `payload`, signed."""
-    signature = {"keyid": key.public.keyid, "sig": key.sign(_signed_bytes(payload_type, payload))}
+    signature = {"keyid": key.public.keyid, "sig": key.sign(signed_bytes(payload_type, payload))}
     return pack({"payload": payload, "payloadType": payload_type, "signatures": [signature]})
 
 
@@ -18,19 +18,20 @@ def unseal(envelope: bytes, payload_type: str, key: PublicKey) -> bytes:
 
     Raises WireError when the bytes are no envelope, TrustError when type, key or signature are not as wanted.
     """
-    found = _parts(envelope)
+    found = parts(envelope)
     if found["payloadType"] != payload_type:
         raise TrustError(f"envelope: got payload type {str(found['payloadType'])[:80]!r}, wanted {payload_type!r}")
     signature = found["signatures"][0]
     if signature["keyid"] != key.keyid:
         raise TrustError(f"envelope: signed by key {str(signature['keyid'])[:80]!r}, wanted {key.keyid!r}")
     payload: bytes = found["payload"]
-    if not key.verifies(signature["sig"], _signed_bytes(payload_type, payload)):
+    if not key.verifies(signature["sig"], signed_bytes(payload_type, payload)):
         raise TrustError(f"envelope: the signature of key {key.keyid} does not hold")
     return payload
 
 
-def _parts(envelope: bytes) -> dict[str, Any]:
+def parts(envelope: bytes) -> dict[str, Any]:
+    """Return the map of an envelope, its form checked and its signature not. Raises WireError."""
     found = unpack(envelope)
     if not isinstance(found, dict) or set(found) != {"payload", "payloadType", "signatures"}:
         raise WireError("envelope: wanted a map of payload, payloadType and signatures")
@@ -41,6 +42,7 @@ def _parts(envelope: bytes) -> dict[str, Any]:
         and len(signatures) == 1
         and isinstance(signatures[0], dict)
         and set(signatures[0]) == {"keyid", "sig"}
+        and isinstance(signatures[0]["keyid"], str)
         and isinstance(signatures[0]["sig"], bytes)
     )
     if not well_formed:
@@ -48,5 +50,6 @@ def _parts(envelope: bytes) -> dict[str, Any]:
     return found
 
 
-def _signed_bytes(payload_type: str, payload: bytes) -> bytes:
+def signed_bytes(payload_type: str, payload: bytes) -> bytes:
+    """Return what is signed of a payload: DSSE's pre-authentication encoding."""
     return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)

@@ -90,6 +90,22 @@ def span_of(envelope: bytes) -> Span:
     return Span(first, last, prev, _digests(raw["digests"], first, last)[-1])
 
 
+def digest_in(envelope: bytes, seq: int) -> bytes | None:
+    """Return the digest of record `seq` by a stored envelope that covers it or the one after; None when it does not.
+
+    For our own stored bytes, as `span_of` is. Raises WireError.
+    """
+    span = span_of(envelope)
+    if seq == span.first - 1:
+        return span.prev
+    if seq == span.last:
+        return span.digest
+    if not span.first <= seq < span.last:
+        return None
+    digests = _digests(_picked(_opened(envelope)[0], {"digests"})["digests"], span.first, span.last)
+    return digests[seq - span.first]
+
+
 def merge(envelopes: Sequence[bytes], key: PublicKey, compose: Compose) -> Stretch:
     """Return consecutive records and ranges as one stretch, after each signature and link was verified.
 

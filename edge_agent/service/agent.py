@@ -149,7 +149,8 @@ class Agent:
         """Make one turn of what has come in."""
         readings, drops = self.inbox.take()
         passed_over = [entry for runner in self.runners for entry in runner.take_drops()]
-        told = (*notes, *drops, *passed_over, *self.ledger.notes())
+        receipts = self.upstream.receipts.take_notes() if self.upstream and self.upstream.receipts else ()
+        told = (*notes, *drops, *passed_over, *self.ledger.notes(), *receipts)
         self.standing, report = await sync(
             self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told
         )

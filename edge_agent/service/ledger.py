@@ -10,7 +10,7 @@ from typing import TypeVar
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.record import Entry, Sealed, Snapshot
 from edge_agent.seal.keys import PrivateKey
-from edge_agent.seal.squash import merge, seal_stretch
+from edge_agent.seal.squash import digest_in, merge, seal_stretch
 from edge_agent.store.log import Log
 from edge_agent.store.segment import Hole, name_of
 from edge_agent.store.snapshots import Snapshots
@@ -81,6 +81,14 @@ class DiskLedger:
     def read(self, first_seq: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """Return (last record covered, envelope) of what is to be sent. Raises StoreError."""
         return [(item.seq, item.envelope) for item in self._log.read(first_seq, max_bytes)]
+
+    def digest_of(self, seq: int) -> bytes | None:
+        """Return the digest of a record, None when the log does not know it. Raises StoreError."""
+        head = self._log.head
+        if seq == head.seq:
+            return head.digest
+        found = self._log.read(seq, 1)
+        return digest_in(found[0].envelope, seq) if found else None
 
     def acknowledge(self, seq: int) -> None:
         """Remember that everything up to `seq` was delivered."""

@@ -6,14 +6,19 @@ It never touches what is buffered: that lives as long as the process, a session 
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NoReturn
 
 from edge_agent.model.errors import LinkError
 from edge_agent.model.site import UpstreamSettings
 from edge_agent.mqtt import Session
 from edge_agent.service.backoff import Backoff
-from edge_agent.uplink.publisher import Backlog, Publisher, will
+from edge_agent.service.ledger import DiskLedger
+from edge_agent.store.keys import load_public
+from edge_agent.uplink.publisher import Publisher, Terms, will
+from edge_agent.uplink.receipts import Receipts
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +30,12 @@ class Upstream:
         self,
         settings: UpstreamSettings,
         world_id: str,
-        backlog: Backlog,
+        backlog: DiskLedger,
         snapshot: Callable[[], Awaitable[bytes]],
         jitter: Callable[[], float],
     ) -> None:
-        self.publisher = Publisher(backlog, world_id, snapshot)
+        self.receipts = _receipts(settings, world_id, backlog)
+        self.publisher = Publisher(backlog, world_id, snapshot, Terms(settings.release, self.receipts))
         self._settings = settings
         self._world_id = world_id
         self._backoff = Backoff(jitter)
@@ -37,6 +43,13 @@ class Upstream:
         self._backlog = backlog
         self._acked = 0
         """Where the backlog stood when the session began."""
+
+    def confirms(self, seq: int) -> bool:
+        """Whether the mirror has signed that it follows this chain up to record `seq`; true where none is configured.
+
+        Asked with the number of this run's `start` record before anything is written to a device: see Receipts.
+        """
+        return self.receipts is None or self.receipts.confirms(seq)
 
     async def run(self) -> NoReturn:
         """Connect, publish until the session is lost, wait, and connect again, for ever."""
@@ -76,3 +89,9 @@ class Upstream:
             self._backoff.succeeded()
         if not self._backoff.failures:
             _log.warning("upstream %s; records are kept on disk until it is back", error)
+
+
+def _receipts(settings: UpstreamSettings, world_id: str, chain: DiskLedger) -> Receipts | None:
+    if settings.mirror_key is None:
+        return None
+    return Receipts(world_id, load_public(Path(settings.mirror_key)), chain, time.monotonic())

@@ -39,6 +39,14 @@ def load_public(path: Path) -> PublicKey:
         raise TrustError(f"{path}: {error}") from error
 
 
+def load_private(path: Path) -> PrivateKey:
+    """Return the private key in a file. Raises TrustError when it is none or others can read it, StoreError."""
+    key = _load(path, Disk())
+    if key is None:
+        raise StoreError(f"{path}: got no file, wanted an OpenSSH ed25519 private key")
+    return key
+
+
 def _load(path: Path, disk: Disk) -> PrivateKey | None:
     try:
         with telling(path, "read the private key"), opened(disk, path) as file:

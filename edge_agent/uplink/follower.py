@@ -127,6 +127,11 @@ class Follower:
         return self.world.version
 
     @property
+    def head(self) -> bytes:
+        """The digest of record `seq` (32 bytes)."""
+        return self._records[self.seq]
+
+    @property
     def state(self) -> bytes:
         """The digest of the world (32 bytes): equal to what record `seq` says."""
         return root_digest(self.world.world_id, self._entity_digests)

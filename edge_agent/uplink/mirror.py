@@ -26,7 +26,8 @@ from edge_agent.model.site import BrokerAccess
 from edge_agent.model.world import World
 from edge_agent.mqtt import Message, Session, endpoint
 from edge_agent.seal.canonical import split
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keys import PrivateKey, PublicKey
+from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
 from edge_agent.uplink.follower import Change, Follower, Gap
 
@@ -43,6 +44,8 @@ _FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 5.0, 60.0
 _ASKS_FOR_RECORDS = 2
 """After so many without any progress a snapshot will do."""
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 30.0
+_RECEIPT_EVERY_S = 1.0
+"""At most: the gateway hears four a second (reference/formats.md §6.1)."""
 
 
 class Mirror:
@@ -50,14 +53,29 @@ class Mirror:
 
     Iterating yields each change in the order of the chain, and raises TrustError or WireError for each lie: the
     twin stays as it was verified, and iterating may go on. `world` is never ahead of the record whose changes are
-    being told. `counts` tells `records`, `snapshots`, `duplicates`, `gaps`, `asked`, `lies`, `sessions`, `dropped`.
+    being told. `counts` tells `records`, `snapshots`, `duplicates`, `gaps`, `asked`, `lies`, `sessions`, `dropped`,
+    `receipts`.
+
+    With `signs` it tells the gateway, signed with that key, how far it has verified: never further than what was
+    told and asked beyond, so that a program which ends in the middle of a change has not signed for it.
     """
 
-    def __init__(self, url: str, world_id: str, key: PublicKey, access: BrokerAccess | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        world_id: str,
+        key: PublicKey,
+        access: BrokerAccess | None = None,
+        signs: PrivateKey | None = None,
+    ) -> None:
         endpoint(url)  # a url that cannot be right is told now
         self._url = url
         self._access = access or BrokerAccess()
-        self._topic = {name: topic(world_id, name) for name in ("record", "snapshot", "status", "command")}
+        self._topic = {name: topic(world_id, name) for name in ("record", "snapshot", "status", "command", "ack")}
+        self._signs = signs
+        self._receipt_wanted = False
+        self._receipt_at_s = 0.0
+        """When the next receipt may be sent."""
         self._follower = Follower(world_id, key)
         self._told: deque[Change | TrustError | WireError] = deque()
         self._arrived: deque[bytes] = deque()
@@ -114,7 +132,9 @@ class Mirror:
     async def next_change(self) -> Change:
         """Wait for the next change. May be cancelled and called again: no change is lost."""
         while not self._told:
-            if self._arrived:
+            if self._session is not None and self._receipt_due():
+                await self._sign(self._session)
+            elif self._arrived:
                 self._take_record(self._arrived.popleft())
             elif self._session is None:
                 await self._connected()
@@ -167,16 +187,38 @@ class Mirror:
         """Take the next message, or ask for what did not come in time."""
         try:
             try:
-                async with asyncio.timeout_at(self._ask_at_s):
+                async with asyncio.timeout_at(self._wake_at_s()):
                     message = await session.next_message()
             except TimeoutError:
-                await self._ask(session)
+                if not self._receipt_due():
+                    await self._ask(session)
             else:
                 self._take(message)
         except LinkError as error:  # also when the broker lets us listen but not ask: then the session goes on
             _log.info("mirror: %s", error)
             if session.lost.is_set():
                 await self._leave()
+
+    def _wake_at_s(self) -> float | None:
+        """Return when there is something to do although nothing comes."""
+        due = [self._ask_at_s, self._receipt_at_s if self._receipt_wanted else None]
+        return min((at_s for at_s in due if at_s is not None), default=None)
+
+    def _receipt_due(self) -> bool:
+        return self._receipt_wanted and asyncio.get_running_loop().time() >= self._receipt_at_s
+
+    async def _sign(self, session: Session) -> None:
+        """Send a receipt for the last record: all that it changed was told, or nothing would be asked of us now."""
+        assert self._signs is not None
+        self._receipt_wanted = False
+        self._receipt_at_s = asyncio.get_running_loop().time() + _RECEIPT_EVERY_S
+        receipt = Receipt(self.world.world_id, self._follower.seq, self._follower.head)
+        self.counts["receipts"] += 1
+        with contextlib.suppress(LinkError):  # the next one says the same and more
+            await session.publish(self._topic["ack"], seal_receipt(receipt, self._signs))
+
+    def _want_receipt(self) -> None:
+        self._receipt_wanted = self._signs is not None and self._follower.seq > 0
 
     def _take(self, message: Message) -> None:
         if message.topic == self._topic["record"]:
@@ -209,6 +251,7 @@ class Mirror:
                 self._up_to_date |= bool(found) and self.gap is None
         if self.gap is None:
             self._take_early()
+        self._want_receipt()
         self._plan_anew(before)
 
     def _take_snapshot(self, envelope: bytes, *, jump: bool) -> None:
@@ -218,6 +261,7 @@ class Mirror:
             self._snapshot = envelope
         if self._follower.seq > before:
             self._take_early()
+            self._want_receipt()
         self._plan_anew(before)
 
     def _take_status(self, message: Message) -> None:
@@ -230,6 +274,7 @@ class Mirror:
         if type(seq) is int:
             self._known_seq = max(seq, 1)
             self._up_to_date |= not message.retain
+            self._want_receipt()
 
     def _take_early(self) -> None:
         """Have another look at what came too early, now that more is known."""

@@ -1,7 +1,8 @@
 """Publishes what the log holds, in order, and nothing else; answers those who ask for what they missed.
 
 The log says what there is and remembers what was delivered. A record counts as delivered when the broker
-acknowledged it and everything before it, within one session: what an earlier session left open is sent again.
+acknowledged it and everything before it, within one session, and what an earlier session left open is sent again;
+or, when `Terms.release` says so, when the mirror's signed receipt covers it, however often brokers forget it.
 Connecting, and connecting again, is the service's business: `run` ends with the session.
 """
 
@@ -10,12 +11,14 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.layout import topic
 from edge_agent.mqtt import Message, Session
 from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked
+from edge_agent.uplink.rate import Rate
+from edge_agent.uplink.receipts import Receipts
 
 MESSAGE_BYTES = 256 * 1024
 """Of records in one message, unless the broker allows less or one record is larger (reference/formats.md §6)."""
@@ -27,6 +30,8 @@ are acknowledged within `_QUICK_S`, and shrink when it takes more than `_SLOW_S`
 _QUICK_S, _SLOW_S = 1.0, 5.0
 _COMMANDS_AT_ONCE = 5
 _COMMANDS_PER_S = 2.0
+_FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 5.0, 60.0
+"""How long a receipt may be missing before the status reminds the mirror; longer each time that it does not help."""
 
 
 class _Sending(NamedTuple):
@@ -34,6 +39,17 @@ class _Sending(NamedTuple):
     """The last record that is delivered with this message."""
     since_s: float
     task: asyncio.Task[None]
+
+
+class Terms(NamedTuple):
+    """When a record counts as delivered, and whose receipts are heard."""
+
+    release: Literal["broker", "mirror"] = "broker"
+    receipts: Receipts | None = None
+    """Always there when the mirror releases; with the broker, they are heard and release nothing."""
+
+
+AS_THE_BROKER_SAYS = Terms()
 
 
 class Backlog(Protocol):
@@ -62,12 +78,21 @@ class Publisher:
     """Publishes a backlog over one session after another.
 
     `snapshot` makes the envelope of a snapshot as of now, for those who ask. `counts` tells what was done and
-    refused, by word: `messages`, `records`, `snapshots`, `resends`, `refused` (by the broker) and
-    `command:<why not>`.
+    refused, by word: `messages`, `records`, `snapshots`, `resends`, `reminders` (of the mirror), `refused` (by the
+    broker) and `command:<why not>`. `published` is the last record that the broker has acknowledged, with all
+    before it.
     """
 
-    def __init__(self, backlog: Backlog, world_id: str, snapshot: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(
+        self,
+        backlog: Backlog,
+        world_id: str,
+        snapshot: Callable[[], Awaitable[bytes]],
+        terms: Terms = AS_THE_BROKER_SAYS,
+    ) -> None:
         self.counts: Counter[str] = Counter()
+        self.published = backlog.acked
+        self._terms = terms
         self._backlog = backlog
         self._world_id = world_id
         self._make_snapshot = snapshot
@@ -87,12 +112,15 @@ class Publisher:
         """
         self._resend = None
         self._most_bytes = session.max_payload
-        await session.subscribe([topic(self._world_id, "command")])
+        heard = ["command"] if self._terms.receipts is None else ["command", "ack"]
+        await session.subscribe([topic(self._world_id, name) for name in heard])
         await session.publish(*self._status(online=True), retain=True)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._publish_log(session, group), name="uplink-records")
-                group.create_task(self._answer_commands(session, group), name="uplink-commands")
+                group.create_task(self._hear(session, group), name="uplink-hear")
+                if self._terms.release == "mirror":
+                    group.create_task(self._remind(session), name="uplink-remind")
         except BaseExceptionGroup as failed:
             raise self._counted(_first(failed)) from failed
 
@@ -116,7 +144,8 @@ class Publisher:
 
     async def _publish_log(self, session: Session, group: asyncio.TaskGroup) -> None:
         """Keep a window of messages in flight; acknowledge in order as answers come, in whatever order."""
-        self._sent = self._backlog.acked
+        # What the broker has is not sent again in this process; should it forget, the mirror asks.
+        self._sent = self.published = max(self.published, self._backlog.acked)
         in_flight: deque[_Sending] = deque()
         try:
             while True:
@@ -142,8 +171,13 @@ class Publisher:
         while in_flight and _succeeded(in_flight[0].task):
             last, since_s, _ = in_flight.popleft()
             self._pace(asyncio.get_running_loop().time() - since_s)
-        if last > self._backlog.acked:
-            self._backlog.acknowledge(last)
+        self.published = max(self.published, last)
+        if self._terms.release == "broker":
+            self._release(last)
+
+    def _release(self, seq: int) -> None:
+        if seq > self._backlog.acked:
+            self._backlog.acknowledge(seq)
 
     def _pace(self, took_s: float) -> None:
         if took_s > _SLOW_S:
@@ -174,28 +208,51 @@ class Publisher:
         self.counts["records"] += len(found)
         return b"".join(envelope for _, envelope in found), found[-1][0]
 
-    async def _answer_commands(self, session: Session, group: asyncio.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
-        allowance, last_s = float(_COMMANDS_AT_ONCE), loop.time()
+    async def _hear(self, session: Session, group: asyncio.TaskGroup) -> None:
+        loop, ack = asyncio.get_running_loop(), topic(self._world_id, "ack")
+        rate = Rate(_COMMANDS_AT_ONCE, _COMMANDS_PER_S, loop.time())
         while True:
             message = await session.next_message()
-            now_s = loop.time()
-            allowance = min(allowance + (now_s - last_s) * _COMMANDS_PER_S, _COMMANDS_AT_ONCE)
-            last_s = now_s
-            refusal = self._refusal(message, allowance)
+            if message.topic == ack:
+                self._take_receipt(message, loop.time())
+                continue
+            refusal = self._refusal(message, rate, loop.time())
             if refusal is not None:
                 self.counts[f"command:{refusal}"] += 1
                 continue
-            allowance -= 1
             await self._answer(message.payload, session, group)
 
-    def _refusal(self, message: Message, allowance: float) -> str | None:
+    def _take_receipt(self, message: Message, now_s: float) -> None:
+        release, receipts = self._terms
+        receipt = None if receipts is None else receipts.take(message, now_s)
+        if release == "mirror" and receipt is not None:
+            self.published = max(self.published, receipt.seq)
+            self._sent = max(self._sent, receipt.seq)  # what the mirror has need not be sent
+            self._release(receipt.seq)
+
+    async def _remind(self, session: Session) -> None:
+        """Publish the status when the mirror has not confirmed what the broker has: it answers with a receipt.
+
+        Or it finds by it that something never came, and asks.
+        """
+        patience_s = _FIRST_PATIENCE_S
+        while True:
+            before = self._backlog.acked
+            await asyncio.sleep(patience_s)
+            if self._backlog.acked > before or self._backlog.acked == self.published:
+                patience_s = _FIRST_PATIENCE_S
+                continue
+            patience_s = min(2 * patience_s, _LONGEST_PATIENCE_S)
+            self.counts["reminders"] += 1
+            await session.publish(*self._status(online=True), retain=True)
+
+    def _refusal(self, message: Message, rate: Rate, now_s: float) -> str | None:
         """Return why a command is refused before it is read: floods cost no parsing."""
         if message.retain:
             return "retained"
         if len(message.payload) > MAX_COMMAND_BYTES:
             return "size"
-        return "rate" if allowance < 1 else None
+        return None if rate.allows(now_s) else "rate"
 
     async def _answer(self, payload: bytes, session: Session, group: asyncio.TaskGroup) -> None:
         try:
@@ -223,7 +280,7 @@ class Publisher:
         await session.publish(*self._status(online=True), retain=True)
 
     def _status(self, *, online: bool) -> tuple[str, bytes]:
-        return _status(self._world_id, online=online, seq=self._backlog.acked, at_ms=time.time_ns() // 1_000_000)
+        return _status(self._world_id, online=online, seq=self.published, at_ms=time.time_ns() // 1_000_000)
 
     def _counted(self, error: BaseException) -> BaseException:
         if isinstance(error, LinkError) and error.reason == "refused":

@@ -52,11 +52,11 @@ profile = "json-climate"
 class Gateway:
     """`edge-agent run` on a configuration of its own."""
 
-    def __init__(self, folder, sources, broker_url=None):
+    def __init__(self, folder, sources, broker_url=None, upstream=""):
         self.folder = folder
         self.config = folder / "agent.toml"
         self.data = folder / "data"
-        upstream = f'[upstream]\nurl = "{broker_url}"\n' if broker_url else ""
+        upstream = f'[upstream]\nurl = "{broker_url}"\n{upstream}' if broker_url else ""
         head = f'[agent]\nworld_id = "w"\ndata_dir = "{self.data}"\n[sync]\ninterval = "100ms"\n'
         self.config.write_text(head + upstream + sources)
         self.config.chmod(0o600)

@@ -8,7 +8,7 @@ from edge_agent.model.world import Entity, State, Variable, World
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.records import seal_record, seal_snapshot, unseal_record
-from edge_agent.seal.squash import merge, seal_stretch
+from edge_agent.seal.squash import digest_in, merge, seal_stretch
 from edge_agent.twin.diff import compose, diff
 
 KEY = PrivateKey.from_seed(b"\x01" * 32)
@@ -126,3 +126,8 @@ class Gateway:
         assert seq > self.acked
         self.acked = seq
         self.acknowledged.append(seq)
+
+    # What receipts are judged by.
+
+    def digest_of(self, seq):
+        return next((digest_in(e, seq) for first, last, e in self.kept if first <= seq <= last), None)

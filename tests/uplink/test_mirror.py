@@ -11,11 +11,14 @@ from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireErro
 from edge_agent.model.site import BrokerAccess
 from edge_agent.mqtt import Session
 from edge_agent.seal.digest import state_digest
+from edge_agent.seal.keys import PrivateKey
 from edge_agent.uplink import mirror as mirror_module
 from edge_agent.uplink.follower import DetailMissed, Gap, ValueChange
 from edge_agent.uplink.mirror import Mirror
-from edge_agent.uplink.publisher import Publisher, will
+from edge_agent.uplink.publisher import Publisher, Terms, will
+from edge_agent.uplink.receipts import Receipts
 
+MIRROR = PrivateKey.from_seed(b"\x03" * 32)
 RECORD, SNAPSHOT, STATUS, COMMAND = (f"edge/v1/plant/{name}" for name in ("record", "snapshot", "status", "command"))
 
 
@@ -39,7 +42,7 @@ def gateway_of(records):
 
 
 @contextlib.asynccontextmanager
-async def publishing(gateway, url):
+async def publishing(gateway, url, release="broker"):
     """Run a publisher for the gateway, connecting again whenever the link is lost, as the service does."""
 
     async def snapshot():
@@ -56,7 +59,8 @@ async def publishing(gateway, url):
             finally:
                 await session.close()
 
-    publisher = Publisher(gateway, "plant", snapshot)
+    receipts = Receipts("plant", MIRROR.public, gateway, asyncio.get_running_loop().time())
+    publisher = Publisher(gateway, "plant", snapshot, Terms(release, receipts))
     task = asyncio.create_task(serve())
     try:
         yield publisher
@@ -432,5 +436,112 @@ def test_a_mirror_waits_for_a_broker_that_is_not_there_yet(broker):
             async with publishing(gateway, broker.url):
                 await following
             assert same(mirror, gateway)
+
+    run(test())
+
+
+@pytest.fixture
+def _signs_often(monkeypatch):
+    monkeypatch.setattr(mirror_module, "_RECEIPT_EVERY_S", 0.1)
+
+
+async def released(mirror, gateway, seq):
+    """Follow until the gateway's record `seq` was released."""
+    while gateway.acked < seq:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(mirror.next_change(), 0.02)
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_mirrors_receipts_release_what_it_verified(broker):
+    async def test():
+        gateway = gateway_of(20)
+        async with (
+            publishing(gateway, broker.url, "mirror") as publisher,
+            Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror,
+        ):
+            await released(mirror, gateway, 20)
+            gateway.measure(flow=100)
+            publisher.wake()
+            await released(mirror, gateway, 21)
+            assert same(mirror, gateway)
+            assert publisher._terms.receipts.confirms(21)
+            assert 2 <= mirror.counts["receipts"] <= 6
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_change_that_was_not_asked_beyond_is_not_signed_for(broker):
+    async def test():
+        gateway = gateway_of(1)
+        async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror:
+            await ready(mirror)
+            async with publishing(gateway, broker.url, "mirror") as publisher:
+                await mirror.next_change()
+                while len(mirror.waiting) > 0:
+                    await mirror.next_change()
+                await publisher.delivered()
+                assert (mirror.world.version, mirror.counts["receipts"], gateway.acked) == (1, 0, 0)
+                await released(mirror, gateway, 1)
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_receipt_that_was_lost_is_sent_again_when_the_gateway_comes_back_or_reminds(broker, monkeypatch):
+    monkeypatch.setattr("edge_agent.uplink.publisher._FIRST_PATIENCE_S", 0.1)
+
+    async def test():
+        gateway = gateway_of(5)
+        async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror:
+            async with publishing(gateway, broker.url):
+                await until(mirror, 5)
+            gateway.acked = 0  # the gateway's process is a new one, and heard no receipt
+            async with publishing(gateway, broker.url, "mirror"):
+                await released(mirror, gateway, 5)
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_broker_that_acknowledges_and_forgets_delays_release_and_loses_nothing(broker, monkeypatch):
+    monkeypatch.setattr("edge_agent.uplink.publisher._FIRST_PATIENCE_S", 0.1)
+
+    async def test():
+        gateway = gateway_of(3)
+        async with (
+            publishing(gateway, broker.url, "mirror") as publisher,
+            Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror,
+        ):
+            told = await until(mirror, 3)
+            for n in range(4):
+                gateway.measure(flow=10 + n)
+            publisher.published = publisher._sent = 7  # acknowledged, and yet nobody ever got them
+            await until(mirror, 7, told)
+            await released(mirror, gateway, 7)
+            assert [c.value for c in told if isinstance(c, ValueChange)][-4:] == [10, 11, 12, 13]
+            assert publisher.counts["reminders"] >= 1
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_forked_mirror_is_told_of_and_releases_nothing(broker):
+    async def test():
+        gateway, clone = gateway_of(5), gateway_of(4)
+        for n in range(4):
+            clone.measure(flow=70 + n)
+        async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror:
+            for n in range(1, 9):
+                mirror._follower.take(clone.envelope(n))
+            async with publishing(gateway, broker.url, "mirror") as publisher:
+                receipts = publisher._terms.receipts
+                while not receipts.fault:
+                    with contextlib.suppress(TimeoutError, TrustError):
+                        await asyncio.wait_for(mirror.next_change(), 0.02)
+                assert receipts.fault == "beyond"
+                assert gateway.acked == 0
+                assert receipts.take_notes()[0].facts["seq"] == 8
 
     run(test())

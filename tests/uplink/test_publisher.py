@@ -3,15 +3,19 @@ import contextlib
 import json
 
 import pytest
-from fake_gateway import Gateway
+from fake_gateway import KEY, Gateway
 
 from edge_agent.model.errors import LinkError, StoreError
 from edge_agent.mqtt import Message
 from edge_agent.seal.canonical import split
+from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink import publisher as publisher_module
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
-from edge_agent.uplink.publisher import Publisher, will
+from edge_agent.uplink.publisher import Publisher, Terms, will
+from edge_agent.uplink.receipts import Receipts
 
+MIRROR = PrivateKey.from_seed(b"\x03" * 32)
 RECORD, SNAPSHOT, STATUS, COMMAND = (f"edge/v1/plant/{name}" for name in ("record", "snapshot", "status", "command"))
 
 
@@ -45,8 +49,8 @@ class FakeSession:
             raise message
         return message
 
-    def receive(self, payload, retain=False):
-        self._inbox.put_nowait(Message(COMMAND, payload, retain))
+    def receive(self, payload, retain=False, topic=COMMAND):
+        self._inbox.put_nowait(Message(topic, payload, retain))
 
     def acknowledge(self, index):
         self._answers[index].set_result(None)
@@ -358,6 +362,91 @@ def test_retained_oversized_malformed_and_too_many_commands_are_refused_and_coun
             await settled()
             refused = {word: n for word, n in publisher.counts.items() if word.startswith("command:")}
             assert refused == {"command:retained": 1, "command:size": 1, "command:form": 1, "command:rate": 16}
+
+    run(test())
+
+
+ACK = "edge/v1/plant/ack"
+
+
+def waiting_for(gateway):
+    receipts = Receipts("plant", MIRROR.public, gateway, asyncio.get_running_loop().time())
+    return Publisher(gateway, "plant", None, Terms("mirror", receipts))
+
+
+def receipt(gateway, seq, key=MIRROR):
+    return seal_receipt(Receipt("plant", seq, gateway.digest_of(seq)), key)
+
+
+def test_with_the_mirrors_release_records_are_kept_until_it_has_signed_for_them():
+    async def test():
+        gateway, session = gateway_of(6), FakeSession()
+        async with running(gateway, session, waiting_for(gateway)) as publisher:
+            assert session.subscribed == [COMMAND, ACK]
+            await publisher.delivered()
+            assert (gateway.acked, publisher.published) == (0, 6)
+            session.receive(receipt(gateway, 5, KEY), topic=ACK)
+            session.receive(receipt(gateway, 6), topic=ACK, retain=True)
+            session.receive(receipt(gateway, 6), topic=COMMAND)
+            await settled()
+            assert gateway.acked == 0
+            session.receive(receipt(gateway, 4), topic=ACK)
+            await settled()
+            assert gateway.acked == 4
+            session.receive(receipt(gateway, 2), topic=ACK)
+            session.receive(receipt(gateway, 6), topic=ACK)
+            await settled()
+            assert gateway.acknowledged == [4, 6]
+
+    run(test())
+
+
+def test_what_the_broker_has_and_the_mirror_has_not_signed_is_sent_again_by_the_next_process_and_not_the_next_session():
+    async def test():
+        gateway, session = gateway_of(6), FakeSession()
+        publisher = waiting_for(gateway)
+        async with running(gateway, session, publisher):
+            await publisher.delivered()
+        again = FakeSession()
+        async with running(gateway, again, publisher):
+            assert json.loads(again.sent[0][1])["seq"] == 6
+            assert again.records() == []
+        another = FakeSession()
+        async with running(gateway, another, waiting_for(gateway)):
+            assert [e for m in another.records() for e in m] == envelopes(gateway)
+
+    run(test())
+
+
+def test_what_the_mirror_has_signed_for_is_not_sent_any_more():
+    async def test():
+        gateway, session = gateway_of(30), FakeSession(max_payload=1, acknowledges=False)
+        async with running(gateway, session, waiting_for(gateway)):
+            session.receive(receipt(gateway, 28), topic=ACK)
+            await settled()
+            assert gateway.acked == 28
+            for index in range(1, 9):
+                session.acknowledge(index)
+            await settled()
+            assert session.records()[8:] == [[e] for e in envelopes(gateway, 29)]
+
+    run(test())
+
+
+def test_a_mirror_that_says_nothing_is_reminded_ever_less_and_not_once_it_has_all(monkeypatch):
+    monkeypatch.setattr(publisher_module, "_FIRST_PATIENCE_S", 0.01)
+    monkeypatch.setattr(publisher_module, "_LONGEST_PATIENCE_S", 0.04)
+
+    async def test():
+        gateway, session = gateway_of(3), FakeSession()
+        async with running(gateway, session, waiting_for(gateway)) as publisher:
+            await session.until(5)
+            assert [topic for topic, *_ in session.sent[2:]] == [STATUS] * 3
+            session.receive(receipt(gateway, 3), topic=ACK)
+            await settled()
+            reminded = publisher.counts["reminders"]
+            await asyncio.sleep(0.1)
+            assert publisher.counts["reminders"] == reminded
 
     run(test())
 

@@ -1,0 +1,50 @@
+"""Delivery, as a user sets it up: the agent as a process, a real broker, the mirror's own command at the other end."""
+
+import asyncio
+import subprocess
+
+from test_whole_way import COMMAND, Gateway, plant
+
+from edge_agent.store.shelf import Shelf
+
+RELEASE = 'release = "mirror"\nmirror_key = "mirror.pub"\n'
+
+
+def acked(agent):
+    """Return how far upstream has come, by what stands on disk."""
+    return Shelf.survey(agent.data / "log").stand.acked
+
+
+def keys(folder):
+    """Make the mirror's keys as the README does."""
+    made = subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "mirror")])
+    assert made.returncode == 0
+    return folder / "mirror"
+
+
+def test_records_are_released_by_the_mirrors_command_and_not_by_the_broker(tmp_path, broker):
+    async def day():
+        key = await asyncio.to_thread(keys, tmp_path)
+        async with plant() as sources:
+            agent = Gateway(tmp_path, sources, broker.url, RELEASE)
+            await agent.start()
+            await agent.reached(10)
+            assert (await agent.stop())[0] == 0
+            assert acked(agent) == 0, "the broker has it all, and that counts for nothing"
+            delivered = agent.twin()[0]
+            public = agent.data / "keys" / "agent.pub"
+            options = ["--url", broker.url, "--world", "w", "--key", public, "--receipts-key", key, "--json"]
+            mirror = await asyncio.create_subprocess_exec(
+                *COMMAND, "mirror", *map(str, options), stdout=asyncio.subprocess.DEVNULL
+            )
+            await agent.start()
+            async with asyncio.timeout(60):
+                while acked(agent) < delivered:  # noqa: ASYNC110 - another process writes it
+                    await asyncio.sleep(0.2)
+            assert (await agent.stop())[0] == 0
+            mirror.terminate()
+            await mirror.wait()
+            return agent
+
+    agent = asyncio.run(day())
+    assert agent.verify().returncode == 0
