@@ -222,6 +222,8 @@ def _source(written: SourceSettings, profile: Profile | None, entity: str, entit
         framing = profile.framing
     if framing is not None:
         extra["framing"] = framing
+    if isinstance(profile, SerialProfile):
+        extra["asks"] = profile.asks
     return Source(written, entity, entity_type, points, profile=profile.name if profile else None, **extra)
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from edge_agent.model.checked import check
-from edge_agent.model.profile import ModbusProfile, MqttProfile, Profile, SerialProfile
+from edge_agent.model.profile import FrameExample, ModbusProfile, MqttProfile, Profile, SerialProfile
 from edge_agent.model.reading import GOOD
 from edge_agent.twin.codec import BlockDecoder, width
-from edge_agent.twin.framing import Frame, LineFramer, field_value, parse_line
+from edge_agent.twin.frames import Frame
+from edge_agent.twin.framing import framer, wrong_framing
 from edge_agent.twin.paths import MISSING, compile_path, find, parse_message, path_value
 from edge_agent.twin.planner import plan
+from edge_agent.twin.spoken import understood, wrong_point
 
 FOLDER = Path(__file__).parent.parent / "firmware_profiles"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -78,6 +80,14 @@ def test_its_points_can_be_read_within_its_limits(path):
         assert sorted(p.name for b in blocks for p in b.points) == sorted(p.name for p in profile.points)
 
 
+def test_its_framing_can_work_and_its_points_fit_it(path):
+    profile = load(path)
+    if isinstance(profile, SerialProfile):
+        problems = list(wrong_framing(profile.framing, "framing"))
+        problems += [p for point in profile.points for p in wrong_point(profile.framing, point, point.name)]
+        assert not problems, "\n".join(map(str, problems))
+
+
 def test_its_examples_give_exactly_their_values_and_cover_every_point(path):
     profile = load(path)
     assert profile.examples
@@ -85,7 +95,7 @@ def test_its_examples_give_exactly_their_values_and_cover_every_point(path):
     for example in profile.examples:
         found = {
             ModbusProfile: register_values,
-            SerialProfile: line_values,
+            SerialProfile: frame_values,
             MqttProfile: message_values,
         }[type(profile)](profile, example)
         assert found == example.values
@@ -115,13 +125,20 @@ def register_values(profile, example):
     return {point.name: value for point, (value, _) in zip(points, decoded, strict=True)}
 
 
-def line_values(profile, example):
-    framer = LineFramer(profile.framing)
-    framer.feed(b"\n")  # with no checksum, the first line is never believed
-    (frame,) = framer.feed(example.text.encode() + b"\r\n")
+def frame_values(profile, example):
+    """Return what the example says, found by the profile's own framing in what the port would have said."""
+    each = framer(profile.framing)
+    each.quiet()
+    each.feed(b"\n")  # with no checksum, the first line is never believed
+    if isinstance(example, FrameExample):
+        said = example.bytes
+    else:
+        text = example.text.replace("\r\n", "\n").replace("\n", "\r\n")
+        said = text.encode() + b"\r\n" * (not text.endswith("\n"))
+    (frame,) = each.feed(said)
     assert isinstance(frame, Frame), frame
-    line = parse_line(frame.text)
-    return {point.name: field_value(point, line)[0] for point in profile.points if point.field == line.name}
+    found = understood(profile.framing, profile.points, frame.data)
+    return {name: value for name, (value, quality) in found.items() if quality != "bad:missing"}
 
 
 def message_values(profile, example):

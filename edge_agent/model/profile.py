@@ -244,6 +244,8 @@ class ObisPoint(PointBase, frozen=True, kw_only=True):
     """time: `YYMMDDhhmmss` with S (summer, UTC+2) or W (winter, UTC+1), as UTC seconds since 1970. hex: two hex
     digits a character, as meters write their numbers. What has a time of its own before its value, such as gas,
     is dated by it."""
+    fresh_for: Seconds = Seconds(7200)
+    """How old its own time may be before it is stale: gas meters speak once in five minutes, older ones in an hour."""
     sent_in: str | None = None
     """The unit as the meter writes it; a value in another one is bad. `unit` when not given."""
     scale: float = 1.0

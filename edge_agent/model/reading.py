@@ -26,6 +26,8 @@ REASONS: dict[str, str] = {
     "unconfirmed": "it was read once only, and a second reading must agree",
     "firmware": "the device is not known to be the one, with the firmware, that its profile was written for",
     "stale": "nothing was heard for too long",
+    "clock": "the device's own time of it cannot be true",
+    "offline": "the broker says that the device has gone",
     "unknown": "never read yet",
 }
 """Why a value is not good. A quality is "good", "uncertain:<reason>" or "bad:<reason>"."""

@@ -1,8 +1,9 @@
-"""A device that talks on a serial port by itself, in lines `name,value[,value…]`.
+"""A device that talks on a serial port by itself: lines, frames of bytes, NMEA sentences, DSMR telegrams.
 
-The port is opened exclusively and never blocks: the event loop says when there are bytes, and a line is dated when
-its end arrived. What is no line, or names nothing that was asked for, is counted in `dropped` and otherwise ignored;
-when nobody reads, the oldest lines go.
+The port is opened exclusively and never blocks: the event loop says when there are bytes. A frame is dated when its
+last byte arrived, also when it was found only later, behind a false start; a value with a time of its own by that.
+What is no frame, or not understood, is counted in `dropped` and otherwise ignored; when nobody reads, the oldest
+frames go. Where the profile says so, the device is asked from time to time; nothing else is ever sent.
 """
 
 import asyncio
@@ -17,16 +18,20 @@ from serial import Serial
 
 from edge_agent.model.checked import close_match, shown
 from edge_agent.model.errors import ConfigError, LinkError, Problem, TrustError, WireError
-from edge_agent.model.framing import LineFraming
-from edge_agent.model.profile import FieldPoint
-from edge_agent.model.reading import Anchor, Instant, Reading, Value
+from edge_agent.model.profile import FieldPoint, FramePoint, ObisPoint, SentencePoint, SerialAsk
+from edge_agent.model.reading import GOOD, Anchor, Instant, Reading, Value, bad
 from edge_agent.model.site import SerialSettings, Source
 from edge_agent.sources import Clock, Link, Poll
-from edge_agent.twin.framing import EXCERPT, Fault, LineFramer, field_value, parse_line
+from edge_agent.twin.dating import Dating
+from edge_agent.twin.frames import Fault, Found
+from edge_agent.twin.framing import framer, wrong_framing
+from edge_agent.twin.spoken import Said, excerpt, hearer, wrong_point
 
-_LINES = 1000
-"""Lines that wait to be read: a minute of a device that says sixteen things a second."""
+_FRAMES = 1000
+"""Frames that wait to be read: a minute of a device that says sixteen things a second."""
 _CHUNK = 4096
+_CHUNKS = 8192
+"""Chunks whose time is remembered: more than bytes of the longest frame, each of which might come alone."""
 _OPTIONS: Mapping[str, tuple[str, Sequence[str]]] = {
     "baud": ("9600", [str(rate) for rate in Serial.BAUDRATES]),
     "bits": ("8", ["8", "7", "6", "5"]),
@@ -53,10 +58,9 @@ def links(sources: Sequence[Source], now: Clock) -> list[Link]:
         assert isinstance(source.settings, SerialSettings)
         place = f"sources.{source.name}.url"
         port = _port(source.settings.url, place, problems)
-        if not isinstance(source.framing, LineFraming):
-            found_kind = f"the framing {source.framing.__struct_config__.tag}"
-            problems.append(Problem(f"sources.{source.name}.framing", found_kind, "line, the only one served so far"))
-            continue
+        problems += wrong_framing(source.framing, f"sources.{source.name}.framing")
+        for point in _points(source):
+            problems += wrong_point(source.framing, point, f"sources.{source.name}.points.{point.name}")
         if port is None:
             continue
         owner = owners.setdefault(port.path, source.name)
@@ -105,15 +109,19 @@ class SerialPort:
         ]
         self.dropped: Counter[str] = Counter()
         """What was ignored, by reason."""
-        assert isinstance(source.framing, LineFraming)
-        self._settings, self._framing, self._now = port, source.framing, now
-        self._points: dict[str, list[FieldPoint]] = {}
-        for point in source.points:
-            if isinstance(point, FieldPoint):
-                self._points.setdefault(point.field, []).append(point)
+        self._settings, self._framing, self._now, self._stale_s = port, source.framing, now, stale_s
+        self._asks = [ask for ask in source.asks if isinstance(ask, SerialAsk)]
+        self._hear = hearer(source.framing, _points(source))
+        self._dating = Dating()
         self._serial: Serial | None = None
-        self._framer = LineFramer(self._framing)
-        self._lines: deque[tuple[str, Instant]] = deque()
+        self._framer = framer(self._framing)
+        self._frames: deque[tuple[bytes, Instant]] = deque()
+        self._arrivals: deque[tuple[int, Instant]] = deque(maxlen=_CHUNKS)
+        """How many bytes had come, and when."""
+        self._received = 0
+        self._settled_s = 0.0
+        self._silence: asyncio.TimerHandle | None = None
+        self._asking: set[asyncio.TimerHandle] = set()
         self._news = asyncio.Event()
         self._loss = "not open"
         """Why nothing more will come; empty while something may."""
@@ -128,12 +136,19 @@ class SerialPort:
             )
         except (OSError, termios.error, ValueError) as error:
             raise LinkError(f"{self.bus}: {error}") from error
-        self._framer = LineFramer(self._framing)
+        self._framer = framer(self._framing)
+        self._arrivals.clear()
+        self._received = 0
         self._loss = ""
-        asyncio.get_running_loop().add_reader(self._serial.fileno(), self._readable)
+        loop = asyncio.get_running_loop()
+        self._settled_s = loop.time() + self._framing.settle
+        self._await_silence()
+        for ask in self._asks:
+            self._ask_in(self._framing.settle, ask)
+        loop.add_reader(self._serial.fileno(), self._readable)
 
     async def read(self, poll: Poll) -> list[Reading]:
-        """Wait for the next lines that tell of a point, and return what they said. Raises LinkError."""
+        """Wait for the next frames that tell of a point, and return what they said. Raises LinkError."""
         while not (readings := self._taken(poll.source)):
             if self._loss:
                 raise LinkError(f"{self.bus}: {self._loss}")
@@ -148,7 +163,7 @@ class SerialPort:
     async def close(self) -> None:
         """Let go of the port; may be called when it is not open."""
         self._lose("not open")
-        self._lines.clear()
+        self._frames.clear()
 
     def _readable(self) -> None:
         assert self._serial is not None
@@ -162,18 +177,67 @@ class SerialPort:
         if not received:  # the port said that there was something: an adapter was pulled out
             self._lose("the device is gone")
             return
-        at = self._now()
-        for found in self._framer.feed(received):
-            if isinstance(found, Fault):
-                self.dropped[found.reason] += 1
+        self._await_silence()
+        if asyncio.get_running_loop().time() < self._settled_s:
+            return
+        self._received += len(received)
+        self._arrivals.append((self._received, self._now()))
+        self._take(self._framer.feed(received))
+
+    def _await_silence(self) -> None:
+        """Have the framer told when nothing more comes for a gap.
+
+        The event loop takes bytes that are there before timers that are due, so that a busy machine makes no silence.
+        """
+        if self._silence is not None:
+            self._silence.cancel()
+        if self._framing.gap is not None:
+            self._silence = asyncio.get_running_loop().call_later(self._framing.gap, self._quiet)
+
+    def _quiet(self) -> None:
+        self._take(self._framer.quiet())
+
+    def _take(self, found: Found) -> None:
+        for each in found:
+            if isinstance(each, Fault):
+                self.dropped[each.reason] += 1
             else:
-                self._lines.append((found.text, at))
-        while len(self._lines) > _LINES:
-            self._lines.popleft()
+                self._frames.append((each.data, self._came(each.ends)))
+        while len(self._frames) > _FRAMES:
+            self._frames.popleft()
             self.dropped["nobody read"] += 1
         self._news.set()
 
+    def _came(self, ends: int) -> Instant:
+        """Return when the byte came that ended a frame."""
+        while self._arrivals[0][0] < ends:
+            self._arrivals.popleft()
+        return self._arrivals[0][1]
+
+    def _ask_in(self, delay_s: float, ask: SerialAsk) -> None:
+        def due() -> None:
+            self._asking.discard(handle)
+            self._ask(ask)
+            self._ask_in(ask.every, ask)
+
+        handle = asyncio.get_running_loop().call_later(delay_s, due)
+        self._asking.add(handle)
+
+    def _ask(self, ask: SerialAsk) -> None:
+        assert self._serial is not None
+        try:
+            sent = os.write(self._serial.fileno(), ask.send)
+        except OSError:  # also when the device takes nothing: it is never waited for
+            sent = 0
+        if sent != len(ask.send):
+            self.dropped["not asked"] += 1
+
     def _lose(self, reason: str) -> None:
+        for timer in (self._silence, *self._asking):
+            if timer is not None:
+                timer.cancel()
+        self._silence = None
+        self._asking.clear()
         if self._serial is not None:
             asyncio.get_running_loop().remove_reader(self._serial.fileno())
             self._serial.close()
@@ -182,19 +246,32 @@ class SerialPort:
         self._news.set()
 
     def _taken(self, source: str) -> list[Reading]:
-        """Take all lines that wait, and return what they say of points."""
+        """Take all frames that wait, and return what they say of points."""
         readings: list[Reading] = []
-        while self._lines:
-            text, at = self._lines.popleft()
+        while self._frames:
+            frame, at = self._frames.popleft()
             try:
-                line = parse_line(text)
+                heard = self._hear(frame)
             except WireError:
-                self.dropped["not name,value"] += 1
+                self.dropped["not understood"] += 1
                 continue
-            points = self._points.get(line.name)
-            if points is None:
-                self.dropped["unknown name"] += 1
-                continue
-            anchor = Anchor(source, text[:EXCERPT], at)
-            readings += [Reading(anchor, point.name, *field_value(point, line)) for point in points]
+            anchor = Anchor(source, excerpt(self._framing, frame), at)
+            readings += [reading for said in heard for reading in self._dated(said, anchor)]
         return readings
+
+    def _dated(self, said: Said, anchor: Anchor) -> list[Reading]:
+        """Return what was said as a reading of the time at which it was true; nothing when it was known."""
+        name = said.point.name
+        if said.own_ms is None or not isinstance(said.point, ObisPoint):
+            return [Reading(anchor, name, said.value, said.quality)]
+        date = self._dating.date(name, said.own_ms, anchor.at, said.point.fresh_for)
+        if date.verdict == "older":
+            self.dropped["older than known"] += 1
+        if date.verdict == "new":
+            quality = date.quality if said.quality == GOOD else said.quality
+            return [Reading(Anchor(anchor.source, anchor.detail, date.at), name, said.value, quality)]
+        return [] if date.quality == GOOD else [Reading(anchor, name, None, bad("stale"))]
+
+
+def _points(source: Source) -> list[FieldPoint | FramePoint | SentencePoint | ObisPoint]:
+    return [p for p in source.points if isinstance(p, (FieldPoint, FramePoint, SentencePoint, ObisPoint))]

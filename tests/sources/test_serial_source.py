@@ -13,7 +13,7 @@ from edge_agent.model.profile import FieldPoint
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import SerialSettings, Source
 from edge_agent.sources.serial import links
-from edge_agent.twin.framing import xor
+from edge_agent.twin.checksum import xor
 
 XOR = LineFraming(checksum="xor")
 POINTS = (
@@ -137,7 +137,7 @@ def test_a_read_waits_until_a_whole_line_tells_of_a_point():
 
     found, dropped = with_device(scenario)
     assert seen(found) == [("flow", 12.5, "good")]
-    assert dropped == {"unknown name": 1, "checksum": 2}
+    assert dropped == {"checksum": 2}
 
 
 def test_the_header_names_sketch_and_version():
@@ -175,7 +175,7 @@ def test_a_line_that_is_not_of_the_convention_is_counted_and_the_next_is_read():
 
     found, dropped = with_device(scenario)
     assert seen(found) == [("flow", 1.0, "good")]
-    assert dropped == {"not name,value": 2}
+    assert dropped == {"not understood": 2}
 
 
 def test_without_checksum_the_line_under_way_at_opening_is_never_a_value():
@@ -200,7 +200,7 @@ def test_when_nobody_reads_the_oldest_lines_go_counted():
     async def scenario(device, link, poll):
         for begin in range(0, 1100, 50):
             device.says(*[b"inlet_temp,%d" % i for i in range(begin, begin + 50)])
-            await until(link, lambda come=begin + 50: len(link._lines) + link.dropped["nobody read"] == come)
+            await until(link, lambda come=begin + 50: len(link._frames) + link.dropped["nobody read"] == come)
         return await link.read(poll), link.dropped["nobody read"]
 
     found, dropped = with_device(scenario)
@@ -212,7 +212,7 @@ def test_a_port_that_says_only_rubbish_keeps_nothing():
     async def scenario(device, link, _poll):
         await device.floods(b"\xff" * 100_000)
         await until(link, lambda: link.dropped["length"])
-        return len(link._framer._line), len(link._lines)
+        return len(link._framer._buffer), len(link._frames)
 
     assert with_device(scenario) == (0, 0)
 
@@ -241,7 +241,7 @@ def test_a_device_that_vanishes_is_a_lost_link_after_what_it_said_before():
 def test_lines_that_came_before_the_loss_are_still_read():
     async def scenario(device, link, poll):
         device.says(b"flow,0")
-        await until(link, lambda: link._lines)
+        await until(link, lambda: link._frames)
         device.vanish()
         await until(link, lambda: link._loss)
         found = await link.read(poll)
@@ -256,7 +256,7 @@ def test_a_port_can_be_closed_and_opened_again_and_forgets_what_it_had_heard():
     async def scenario(device, link, poll):
         device.says(b"flow,5")
         device.sends(b"flow,1")
-        await until(link, lambda: link._lines and link._framer._line)
+        await until(link, lambda: link._frames and link._framer._buffer)
         await link.close()
         await link.close()
         with pytest.raises(LinkError, match="not open"):
