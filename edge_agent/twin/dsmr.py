@@ -20,6 +20,7 @@ _HEADER = re.compile(r"/[A-Za-z]{3}[0-9][ -.0-~]{0,64}")
 _OBJECT = re.compile(r"([0-9]{1,3}-[0-9]{1,3}):([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})(?:\.[0-9]{1,3})?((?:\([^()]*\))+)")
 _GROUP = re.compile(r"\(([^()]*)\)")
 _TIME = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9])([SW])")
+_ZONELESS = re.compile(r"[0-9]{12}")
 _NUMBER = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,6})?)(?:\*([A-Za-z0-9%/]{1,8}))?")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
 _SUMMER_S = {"S": 7200, "W": 3600}
@@ -68,6 +69,11 @@ def own_time_ms(item: Item) -> int | None:
     """Return when the meter says that an object's value was read; None when it does not say."""
     seconds = _seconds(item.groups[0]) if len(item.groups) > 1 else None
     return None if seconds is None else seconds * 1000
+
+
+def is_undated(item: Item) -> bool:
+    """Whether a value has a time of its own that does not tell summer from winter (DSMR 2 and 3)."""
+    return len(item.groups) > 1 and _ZONELESS.fullmatch(item.groups[0]) is not None
 
 
 def obis_value(point: ObisPoint, item: Item) -> Decoded:

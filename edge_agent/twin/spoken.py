@@ -7,9 +7,9 @@ from edge_agent.model.checked import shown
 from edge_agent.model.errors import Problem
 from edge_agent.model.framing import DsmrFraming, FixedFraming, Framing, LineFraming, NmeaFraming
 from edge_agent.model.profile import FieldPoint, FramePoint, ObisPoint, RegisterPoint, SentencePoint, SerialPoint
-from edge_agent.model.reading import Value, bad
+from edge_agent.model.reading import GOOD, Value, bad, uncertain
 from edge_agent.twin.codec import BlockDecoder, Decoded, width
-from edge_agent.twin.dsmr import OBIS, find_item, obis_value, own_time_ms, parse_telegram
+from edge_agent.twin.dsmr import OBIS, find_item, is_undated, obis_value, own_time_ms, parse_telegram
 from edge_agent.twin.frames import EXCERPT
 from edge_agent.twin.lines import field_value, parse_line
 from edge_agent.twin.nmea import parse_sentence, sentence_value
@@ -112,7 +112,10 @@ def _telegram_hearer(points: Sequence[ObisPoint]) -> Hearer:
                 said.append(Said(point, None, bad("missing")))
             else:
                 own = None if point.type == "time" else own_time_ms(item)
-                said.append(Said(point, *obis_value(point, item), own))
+                value, quality = obis_value(point, item)
+                if quality == GOOD and is_undated(item):
+                    quality = uncertain("stale")
+                said.append(Said(point, value, quality, own))
         return said
 
     return hear

@@ -6,14 +6,22 @@ import tty
 
 import pytest
 
-from edge_agent.model.checked import Seconds
+from edge_agent.model.checked import Hex, Seconds
 from edge_agent.model.errors import ConfigError, LinkError, TrustError
-from edge_agent.model.framing import LineFraming
-from edge_agent.model.profile import FieldPoint
+from edge_agent.model.framing import (
+    Checksum,
+    DsmrFraming,
+    FixedFraming,
+    LengthFraming,
+    LineFraming,
+    NmeaFraming,
+    NoValue,
+)
+from edge_agent.model.profile import FieldPoint, FramePoint, ObisPoint, SentencePoint, SerialAsk
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import SerialSettings, Source
 from edge_agent.sources.serial import links
-from edge_agent.twin.checksum import xor
+from edge_agent.twin.checksum import checksum, xor
 
 XOR = LineFraming(checksum="xor")
 POINTS = (
@@ -79,9 +87,9 @@ class Counting:
         return Instant(self.now, self.now, synced=False)
 
 
-def source(path, name="line", framing=XOR, points=POINTS, options="", **rest):
+def source(path, name="line", framing=XOR, points=POINTS, options="", asks=(), **rest):
     settings = SerialSettings(name=name, url=f"serial://{path}{options}", **rest)
-    return Source(settings, f"w:sensor:{name}", "sensor", points, framing=framing)
+    return Source(settings, f"w:sensor:{name}", "sensor", points, framing=framing, asks=asks)
 
 
 def with_device(scenario, **rest):
@@ -316,6 +324,196 @@ def test_a_poll_waits_for_what_speaks_by_itself():
     assert (poll.source, poll.period_s, poll.timeout_s, poll.unit) == ("line", None, 5.0, "/dev/ttyX")
     assert poll.points == tuple(point.name for point in POINTS)
     assert links([source("/dev/ttyX")], Counting())[0].polls[0].timeout_s == 30.0
+
+
+# --- other framings, silence, asking, own times
+
+SDS = FixedFraming(
+    length=10, start=Hex(b"\xaa"), end=Hex(b"\xab"), checksum=Checksum("sum8", (2, 7), 8), gap=Seconds(0.05),
+    no_value=NoValue(2, Hex(b"\0\0\0\0")),
+)  # fmt: skip
+DUST = (
+    FramePoint(name="pm25", at=2, type="uint16", order="DCBA", scale=0.1, begins=Hex(b"\xaa\xc0")),
+    FramePoint(name="pm10", at=4, type="uint16", order="DCBA", scale=0.1, begins=Hex(b"\xaa\xc0"), range=(0, 999.9)),
+    FramePoint(name="day", at=5, type="uint8", begins=Hex(b"\xaa\xc5\x07"), drift=False),
+)
+
+
+def dust(payload, kind=0xC0):
+    return bytes((0xAA, kind)) + payload + bytes((sum(payload) & 0xFF, 0xAB))
+
+
+def with_dust(scenario, framing=SDS, points=DUST, **rest):
+    return with_device(scenario, framing=framing, points=points, **rest)
+
+
+def test_frames_of_bytes_become_readings():
+    async def scenario(device, link, poll):
+        device.sends(b"\xaa\x55" + dust(b"\xd4\x04\x3a\x0a\xa1\x60"))
+        first = await link.read(poll)
+        device.sends(dust(b"\0\0\xff\xff\xa1\x60"))
+        return first, await link.read(poll), dict(link.dropped)
+
+    first, second, dropped = with_dust(scenario)
+    assert seen(first) == [("pm25", 123.6, "good"), ("pm10", 261.8, "good")]
+    assert seen(second) == [("pm25", 0.0, "good"), ("pm10", None, "bad:range")]
+    assert first[0].anchor.detail.startswith("aa c0 d4 04 3a 0a")
+    assert dropped == {"end": 1}
+
+
+def test_zeros_in_all_that_a_device_measures_are_no_value_when_its_profile_says_so():
+    async def scenario(device, link, poll):
+        device.sends(dust(b"\0\0\0\0\xa1\x60"))
+        return await link.read(poll)
+
+    assert seen(with_dust(scenario)) == [("pm25", None, "bad:sentinel"), ("pm10", None, "bad:sentinel")]
+
+
+def test_a_frame_behind_a_false_start_is_found_after_the_silence_and_dated_when_it_came():
+    long = LengthFraming(
+        start=Hex(b"BM"), length_at=2, length_adds=3, checksum=Checksum("sum8", (0, -2), -1), gap=Seconds(0.05)
+    )
+
+    async def scenario(device, link, poll):
+        good = b"BM\x03\x00\x07"
+        good += bytes((sum(good) & 0xFF,))
+        device.sends(b"BM\x40" + good)
+        await until(link, lambda: link._received == 9)
+        came = link._now.now
+        link._now()  # time goes by before anything is known
+        return came, await link.read(poll), dict(link.dropped)
+
+    points = (FramePoint(name="v", at=3, type="uint16"),)
+    came, found, dropped = with_dust(scenario, framing=long, points=points)
+    assert seen(found) == [("v", 7, "good")]
+    assert found[0].anchor.at.mono_ns == came
+    assert dropped == {"gap": 1}
+
+
+def test_half_a_frame_before_a_silence_is_never_completed_by_what_comes_later():
+    async def scenario(device, link, poll):
+        whole = dust(b"\x01\0\x02\0\xa1\x60")
+        device.sends(whole[:6])
+        await until(link, lambda: link.dropped["gap"])
+        device.sends(whole[6:] + dust(b"\x03\0\x04\0\xa1\x60"))
+        return await link.read(poll)
+
+    assert seen(with_dust(scenario)) == [("pm25", 0.3, "good"), ("pm10", 0.4, "good")]
+
+
+def test_a_device_is_asked_after_opening_and_again_and_its_answer_is_read():
+    question = Hex(bytes.fromhex("AAB4070000000000000000000000FFFF05AB"))
+
+    async def scenario(device, link, poll):
+        loop, asked = asyncio.get_running_loop(), asyncio.Queue()
+        loop.add_reader(device.master, lambda: asked.put_nowait(os.read(device.master, 100)))
+        heard = b""
+        while len(heard) < 2 * len(question):
+            heard += await asked.get()
+        loop.remove_reader(device.master)
+        device.sends(dust(b"\x07\x12\x0a\x00\xa1\x60", 0xC5))
+        return heard, await link.read(poll)
+
+    points = (FramePoint(name="year", at=3, type="uint8", begins=Hex(b"\xaa\xc5\x07")), *DUST[:2])
+    heard, found = with_dust(scenario, points=points, asks=(SerialAsk(question, Seconds(0.05)),))
+    assert heard[: 2 * len(question)] == question * 2
+    assert seen(found) == [("year", 18, "good")]
+
+
+def test_what_comes_while_a_device_settles_is_not_heard():
+    async def scenario(device, link, poll):
+        came, await_silence = asyncio.Event(), link._await_silence
+        link._await_silence = lambda: (came.set(), await_silence())
+        device.says(b"flow,5")  # half a minute too early
+        await came.wait()
+        link._settled_s = 0.0  # it has gone by
+        device.says(b"flow,0")
+        return await link.read(poll)
+
+    framing = LineFraming(checksum="xor", settle=Seconds(30), gap=Seconds(60))
+    assert seen(with_device(scenario, framing=framing)) == [("flow", 0.0, "good")]
+
+
+def test_sentences_are_read_and_others_are_passed_over_silently():
+    points = (
+        SentencePoint(name="valid", sentence="RMC", says="valid"),
+        SentencePoint(name="latitude", sentence="RMC", says="latitude"),
+    )
+
+    async def scenario(device, link, poll):
+        for text in (b"GPGSV,1,1,00", b"GPRMC,bogus", b"GPRMC,123519,A,4807.038,S,01131.000,E,0,,230326,,"):
+            device.sends(b"$%s*%02X\r\n" % (text, xor(text)))
+        return await link.read(poll), dict(link.dropped)
+
+    found, dropped = with_device(scenario, framing=NmeaFraming(), points=points)
+    assert seen(found) == [("valid", True, "good"), ("latitude", pytest.approx(-48.1173), "good")]
+    assert dropped == {"not understood": 1}
+
+
+GAS = (ObisPoint(name="gas", obis="24.2.1", unit="m3"), ObisPoint(name="power", obis="1.7.0", unit="kW"))
+
+
+def telegram(power, gas_time, gas):
+    body = f"/ABC5meter\r\n\r\n1-0:1.7.0({power}*kW)\r\n0-1:24.2.1({gas_time})({gas}*m3)\r\n!".encode()
+    return body + b"%04X\r\n" % checksum("crc16-arc", body)
+
+
+def test_pain_5_gas_that_is_told_again_is_not_new_and_is_dated_by_its_own_time():
+    class Synced:
+        def __call__(self):
+            return Instant(1_795_623_600_000, 9_000_000_000, synced=True)  # 17:20 in winter is 16:20 UTC
+
+    async def scenario(device, link, poll):
+        link._now = Synced()
+        found = []
+        for power, time, gas in (
+            ("00.500", "261125171500W", "00981.443"),
+            ("00.000", "261125171500W", "00981.443"),
+            ("00.200", "261125171000W", "00981.000"),
+            ("00.300", "261125172000W", "00981.500"),
+        ):
+            device.sends(telegram(power, time, gas))
+            found.append(await link.read(poll))
+        return found, dict(link.dropped)
+
+    found, dropped = with_device(scenario, framing=DsmrFraming(), points=GAS)
+    assert [seen(each) for each in found] == [
+        [("gas", 981.443, "good"), ("power", 0.5, "good")],
+        [("power", 0.0, "good")],
+        [("power", 0.2, "good")],
+        [("gas", 981.5, "good"), ("power", 0.3, "good")],
+    ]
+    assert found[0][0].anchor.at == Instant(1_795_623_300_000, 9_000_000_000 - 300_000_000_000, synced=True)
+    assert found[0][0].anchor.detail == "/ABC5meter"
+    assert dropped == {"older than known": 1}
+
+
+def test_gas_that_is_told_again_for_too_long_is_stale_though_the_meter_goes_on():
+    times = iter([1_795_623_600_000, 1_795_623_600_000 + 8_000_000])
+
+    async def scenario(device, link, poll):
+        link._now = lambda: Instant(next(times), 9_000_000_000, synced=True)
+        found = []
+        for _ in range(2):
+            device.sends(telegram("00.000", "261125171500W", "00981.443"))
+            found.append(await link.read(poll))
+        return found
+
+    first, second = with_device(scenario, framing=DsmrFraming(), points=GAS)
+    assert seen(first) == [("gas", 981.443, "good"), ("power", 0.0, "good")]
+    assert seen(second) == [("gas", None, "bad:stale"), ("power", 0.0, "good")]
+
+
+def test_a_framing_that_cannot_work_and_a_point_that_does_not_fit_are_problems():
+    short = FixedFraming(length=4, gap=None)
+    with pytest.raises(ConfigError) as refusal:
+        links([source("/dev/x", framing=short, points=(*POINTS[:1], *DUST[:2]))], Counting())
+    assert [problem.place for problem in refusal.value.problems] == [
+        "sources.line.framing",
+        "sources.line.points.flow",
+        "sources.line.points.pm10.at",
+    ]
+    assert "got a point without `at`, wanted `at`, in frames of the kind fixed" in str(refusal.value)
 
 
 @pytest.mark.parametrize("options", ["", "?baud=115200", "?baud=9600&bits=7&parity=E&stop=2", "?stop=1.5"])
