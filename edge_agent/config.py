@@ -39,6 +39,7 @@ from edge_agent.model.site import (
     UpstreamSettings,
 )
 from edge_agent.store.keys import load_public
+from edge_agent.twin.rules import flaws
 
 Access = TypeVar("Access", bound=BrokerAccess | TlsAccess)
 
@@ -274,9 +275,15 @@ def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> It
     yield from _comparisons(settings, sources, place)
     if not settings.sources:
         yield Problem(f"{place}sources", "none", "at least one [[sources]]")
-    started = {e.id for e in settings.entities if e.state is not None}
-    for name in sorted({t.entity for t in settings.transitions} & entities - started):
+    yield from _state_machines(settings, entities, place)
+
+
+def _state_machines(settings: Settings, entities: Iterable[str], place: str) -> Iterator[Problem]:
+    starts: dict[str, str] = {e.id: e.state for e in settings.entities if e.state is not None}
+    for name in sorted({t.entity for t in settings.transitions}.intersection(entities) - starts.keys()):
         yield Problem(f"{place}entities.{name}.state", "nothing", "the state its transitions start from")
+    for flaw in flaws(settings.transitions, starts):
+        yield Problem(f"{place}transitions[{flaw.place}].{flaw.field}", flaw.found, flaw.wanted)
 
 
 def _comparisons(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:

@@ -164,7 +164,7 @@ def assess(
     known, learned = resolve_identity(merged, events, ground.identity)
     stated = world_state(known, now)
     changes = diff(before, stated)
-    moved, holding, passages = transition(stated, ground.rules, standing.holding, now.mono_ns)
+    moved, holding, passages = transition(stated, ground.rules, standing.holding, now)
     told = alarms_of(moved.findings)
     alarms = detect_anomaly(ground.watch, events, replace_world(moved, findings=told), now.at_ms)
     apart = compare(ground.comparisons, events, told, now.at_ms)

@@ -201,9 +201,11 @@ class ConditionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     variable: str
     """`entity.point`, such as "pump.bearing_temp"."""
-    is_: Literal["above", "below", "equal"] = msgspec.field(name="is")
+    is_: Literal["above", "below", "equal", "not"] = msgspec.field(name="is")
     value: float | bool | str
     lasting: Seconds = msgspec.field(name="for", default=Seconds(0))
+    hysteresis: Annotated[float, Meta(ge=0)] = 0.0
+    """By how much a value must come back before the condition counts as broken."""
 
 
 class TransitionSettings(msgspec.Struct, frozen=True, kw_only=True):

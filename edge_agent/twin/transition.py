@@ -1,16 +1,17 @@
 """Entities pass from one state to another when a structured condition has held long enough.
 
-No code is evaluated: a condition is a variable, a comparison, a value and a duration.
+No code is evaluated: a condition is a variable, a comparison, a value, a duration and a hysteresis. A value that
+came back by less than the hysteresis still holds the condition, so that one on the edge neither passes nor restarts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from edge_agent.model.layout import variable_path
-from edge_agent.model.reading import GOOD, Value
+from edge_agent.model.layout import sensor_ref, variable_path
+from edge_agent.model.reading import GOOD, Instant, Value
 from edge_agent.model.record import Entry
 from edge_agent.model.site import ConditionSettings, Site
-from edge_agent.model.world import World, replace_entity
+from edge_agent.model.world import State, World, replace_entity
 
 
 class Rule(NamedTuple):
@@ -26,10 +27,11 @@ class Rule(NamedTuple):
 Holding = Mapping[int, int]
 """Since when (monotonic, ns) the condition of each rule that holds has held, by the rule's place in its list."""
 
-_COMPARE: dict[str, Callable[[Value, Value], bool]] = {
-    "above": lambda value, limit: _numeric(value) and _numeric(limit) and value > limit,  # type: ignore[operator]
-    "below": lambda value, limit: _numeric(value) and _numeric(limit) and value < limit,  # type: ignore[operator]
-    "equal": lambda value, limit: value == limit and isinstance(value, bool) == isinstance(limit, bool),
+_COMPARE: dict[str, Callable[[Value, Value, float], bool]] = {
+    "above": lambda value, limit, back: _numeric(value) and _numeric(limit) and value > limit - back,  # type: ignore[operator]
+    "below": lambda value, limit, back: _numeric(value) and _numeric(limit) and value < limit + back,  # type: ignore[operator]
+    "equal": lambda value, limit, _: _alike(value, limit),
+    "not": lambda value, limit, _: not _alike(value, limit),
 }
 
 
@@ -43,29 +45,46 @@ def rules(site: Site, world: World) -> tuple[Rule, ...]:
 
 
 def transition(
-    world: World, rules: Sequence[Rule], holding: Holding, mono_ns: int
+    world: World, rules: Sequence[Rule], holding: Holding, now: Instant
 ) -> tuple[World, Holding, tuple[Entry, ...]]:
     """Return the world after the rules were applied once, in their order, and an entry for each passage.
 
-    A variable that is not good holds no condition: what is not known moves nothing.
+    Of two rules whose conditions hold, the first passes. A variable that is not good holds no condition: what is
+    not known moves nothing.
     """
     held: dict[int, int] = {}
     entries: list[Entry] = []
     for place, rule in enumerate(rules):
         state = world.state_of(rule.number)
-        condition = rule.condition
         here = world.entities[rule.entity].state == rule.src
-        if not here or state.quality != GOOD or not _COMPARE[condition.is_](state.value, condition.value):
+        if not here or state.quality != GOOD or not holds(rule.condition, state.value, held=place in holding):
             continue
-        since = held[place] = holding.get(place, mono_ns)
-        if mono_ns - since < condition.lasting * 1e9:
+        since = held[place] = holding.get(place, now.mono_ns)
+        if now.mono_ns - since < rule.condition.lasting * 1e9:
             continue
-        cause = f"{condition.variable} {condition.is_} {condition.value} for {condition.lasting:g} s: {state.value}"
-        entries.append(Entry("transition", {"entity": rule.entity, "from": rule.src, "to": rule.dst, "cause": cause}))
-        world = replace_entity(world, rule.entity, state=rule.dst)
+        entries.append(_passage(world, rule, state))
+        world = replace_entity(world, rule.entity, state=rule.dst, since_ms=now.at_ms)
         del held[place]
     return world, held, tuple(entries)
 
 
+def holds(condition: ConditionSettings, value: Value, *, held: bool = False) -> bool:
+    """Whether a value fulfils a condition; `held`: it did already, so that it must come back by the hysteresis."""
+    return _COMPARE[condition.is_](value, condition.value, condition.hysteresis if held else 0.0)
+
+
+def _passage(world: World, rule: Rule, state: State) -> Entry:
+    condition, variable = rule.condition, world.variables[rule.number]
+    lasting = f" for {condition.lasting:g} s" if condition.lasting else ""
+    cause = f"{condition.variable} {condition.is_} {condition.value}{lasting}: {state.value}"
+    evidence = f"{sensor_ref(variable.source, variable.name)}@{state.at_ms}"
+    facts = {"entity": rule.entity, "from": rule.src, "to": rule.dst, "cause": cause, "evidence": evidence}
+    return Entry("transition", {**facts, "entered": world.entities[rule.entity].since_ms})
+
+
 def _numeric(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _alike(value: Value, wanted: Value) -> bool:
+    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)

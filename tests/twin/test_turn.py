@@ -184,7 +184,7 @@ def run_rules(found, steps):
     for second, value, quality in steps:
         events, _ = transform([reading("volts", value, quality)], bound)
         world = integrate(world, events, {})
-        world, holding, _ = transition(world, table, holding, second * 1_000_000_000)
+        world, holding, _ = transition(world, table, holding, Instant(second * 1000, second * 10**9, True))
         states.append(world.entities[ENTITY].state)
     return states
 

@@ -100,13 +100,17 @@ def _entity(world: World, entity: Entity) -> Json:
         "type": entity.type,
         "labels": list(entity.labels),
         "aliases": list(entity.aliases),
-        "attributes": dict(entity.attributes),
+        "attributes": dict(entity.attributes) | _since(entity),
         "status": entity.state,
         "provenance": provenance(world, entity.id, "classify", [_sealed(world)]),
         "uncertainty": epistemic(MEASURED, "identified by its own serial number")
         if known
         else epistemic(CONFIGURED, "identified by the configuration"),
     }
+
+
+def _since(entity: Entity) -> Json:
+    return {} if entity.since_ms is None else {"state_since": iso_utc(entity.since_ms)}
 
 
 def _relationships(world: World) -> Iterator[Json]:
@@ -183,7 +187,13 @@ def _rule(world: World, index: int, rule: TransitionSettings) -> Json:
     about = f"transition/{index}/{rule.entity}/{rule.src}/{rule.dst}"
     return {
         "rule_id": about,
-        "trigger": {"variable": when.variable, "is": when.is_, "value": when.value, "for_s": float(when.lasting)},
+        "trigger": {
+            "variable": when.variable,
+            "is": when.is_,
+            "value": when.value,
+            "for_s": float(when.lasting),
+            "hysteresis": when.hysteresis,
+        },
         "guards": [f"{rule.entity}.state == {rule.src}"],
         "effects": [f"{rule.entity}.state = {rule.dst}"],
         "allowed_next_states": [rule.dst],
