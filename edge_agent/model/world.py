@@ -90,9 +90,13 @@ SAME_AS = "same_as"
 
 
 def home(world: World, entity: str) -> str:
-    """Return the entity that another was found to be the same as; itself when there is none."""
-    head = world.entities.get(entity)
-    return next((other for relation, other in head.relations if relation == SAME_AS), entity) if head else entity
+    """Return the entity that another was found to be the same as, over any number of links; itself without any."""
+    seen = set[str]()
+    while entity in world.entities and entity not in seen:
+        seen.add(entity)
+        relations = world.entities[entity].relations
+        entity = next((other for relation, other in relations if relation == SAME_AS), entity)
+    return entity
 
 
 def replace_entity(world: World, entity: str, **fields: object) -> World:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge_agent.model.layout import entity_id, local_name
 from edge_agent.model.profile import Point
 from edge_agent.model.site import Site
-from edge_agent.model.world import Entity, State, Variable, World
+from edge_agent.model.world import SAME_AS, Entity, State, Variable, World
 from edge_agent.twin.diff import UNREAD
 
 
@@ -84,6 +84,7 @@ def _entities(site: Site, before: World) -> Iterator[Entity]:
         key = full.setdefault(entity.id, entity_id(site.world_id, entity.type, entity.id))
         types.setdefault(key, entity.type)
         declared[key] = entity
+    links = {key: link for key in types if (link := _link(before.entities.get(key), types)) is not None}
     for key, entity_type in types.items():
         old = before.entities.get(key)
         written = declared.get(key)
@@ -91,12 +92,26 @@ def _entities(site: Site, before: World) -> Iterator[Entity]:
             id=key,
             type=entity_type,
             labels=() if written is None else written.labels,
-            aliases=tuple(f"source:{source.name}" for source in site.sources if source.entity == key),
+            aliases=(
+                *(f"source:{source.name}" for source in site.sources if source.entity == key),
+                *(absorbed for absorbed, kept in links.items() if kept == key),
+            ),
             attributes=_attributes(site, key, old),
             state=(state := _state(site, key, old, None if written is None else written.state)),
             since_ms=old.since_ms if old is not None and old.state == state else None,
-            relations=tuple((e.relation, full[e.dst]) for e in settings.relationships if full[e.src] == key),
+            relations=_relations(site, key, full, links.get(key)),
         )
+
+
+def _relations(site: Site, key: str, full: Mapping[str, str], link: str | None) -> tuple[tuple[str, str], ...]:
+    written = [(e.relation, full[e.dst]) for e in site.settings.relationships if full[e.src] == key]
+    return tuple(dict.fromkeys([*written, *([] if link is None else [(SAME_AS, link)])]))
+
+
+def _link(old: Entity | None, types: Mapping[str, str]) -> str | None:
+    """Return what an entity was found to be the same as, while that is still configured."""
+    relations = () if old is None else old.relations
+    return next((other for relation, other in relations if relation == SAME_AS and other in types), None)
 
 
 def _attributes(site: Site, key: str, old: Entity | None) -> dict[str, str]:

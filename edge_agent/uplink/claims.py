@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_agent.model.layout import local_name, record_ref, sensor_ref
 from edge_agent.model.reading import REASONS, iso_utc
-from edge_agent.model.world import State, Variable, World
+from edge_agent.model.world import State, Variable, World, home
 
 Json = dict[str, Any]
 """A JSON object: text keys, finite numbers."""
@@ -39,10 +39,11 @@ def state_anchors(v: Variable, state: State, seq: int, sealed_ms: int) -> list[J
 
 
 def entity_ref(world: World, entity: str) -> Json:
-    """Return a reference to an entity; its type is left out when the world does not have it."""
-    found = world.entities.get(entity)
+    """Return a reference to an entity, or to the one it was found to be; its type is left out when it is not known."""
+    whole = home(world, entity)
+    found = world.entities.get(whole)
     kind = {} if found is None else {"entity_type": found.type}
-    return {"entity_id": entity, **kind, "alias": local_name(entity)}
+    return {"entity_id": whole, **kind, "alias": local_name(entity)}
 
 
 def reading_fields(v: Variable, state: State) -> Json:

@@ -30,6 +30,7 @@ from edge_agent.model.world import Delta, Entity, State, Variable, World, replac
 from edge_agent.seal.canonical import unpack
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.records import seal_record, unseal_record
+from edge_agent.twin.alias import merge
 from edge_agent.twin.diff import UNREAD, apply, diff
 from edge_agent.uplink.formats.event import events
 from edge_agent.uplink.formats.world_state import Retention, world_state
@@ -419,3 +420,19 @@ def test_the_examples_in_the_reference_are_what_the_code_makes(page):
 def test_every_example_stands_on_a_page():
     pages = "".join((REFERENCE / page).read_text("utf-8") for page in ("world-state.md", "events.md"))
     assert set(renewed(pages)[1]) == examples().keys()
+
+
+def test_entities_that_are_one_leave_as_one():
+    kept = next(e for e in AFTER.entities.values() if e.type == "pump")
+    twin = "boiler-house:pump:zz"
+    other = Entity(twin, "pump", ("spare",), ("source:zz",), {"model": "ALPHA", "serial": kept.attributes["serial"]})
+    world = merge(
+        replace_world(AFTER, entities={**AFTER.entities, twin: other}, states={**AFTER.states, twin: {}}), kept.id, twin
+    )
+    made = exported(world)
+    WORLD_STATE.validate(made)
+    (whole,) = (e for e in made["entities"] if e["id"] == kept.id)
+    assert twin not in {e["id"] for e in made["entities"]}
+    assert whole["aliases"] == [*kept.aliases, twin, "source:zz"]
+    assert whole["attributes"] == {"model": "ALPHA"} | kept.attributes
+    assert "same_as" not in {edge["relation"] for edge in made["relationships"]}

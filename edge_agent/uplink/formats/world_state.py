@@ -13,7 +13,8 @@ from edge_agent.model.finding import Anomaly
 from edge_agent.model.layout import record_ref
 from edge_agent.model.reading import iso_utc
 from edge_agent.model.site import TransitionSettings
-from edge_agent.model.world import Entity, State, Variable, World
+from edge_agent.model.world import SAME_AS, Entity, State, Variable, World, home
+from edge_agent.twin.alias import UNSPECIFIC
 from edge_agent.uplink.claims import (
     AGENT,
     CONFIGURED,
@@ -58,7 +59,7 @@ def world_state(
     rows = [(v, world.state_of(number)) for number, v in sorted(world.variables.items())]
     found: Json = {
         "meta": _meta(world, state_digest, parent),
-        "entities": [_entity(world, entity) for _, entity in sorted(world.entities.items())],
+        "entities": [_entity(world, whole) for whole in _wholes(world)],
         "relationships": list(_relationships(world)),
         "state_variables": [
             *(_reading(world, v, state) for v, state in rows),
@@ -109,13 +110,42 @@ def _entity(world: World, entity: Entity) -> Json:
     }
 
 
+def _wholes(world: World) -> list[Entity]:
+    """Return the entities with those worked in that were found to be the same; what the canonical one says counts."""
+    parts: dict[str, list[Entity]] = {}
+    for key, entity in sorted(world.entities.items(), key=lambda item: (home(world, item[0]) != item[0], item[0])):
+        parts.setdefault(home(world, key), []).append(entity)
+    return [_whole(each) if len(each) > 1 else each[0] for _, each in sorted(parts.items())]
+
+
+def _whole(parts: Sequence[Entity]) -> Entity:
+    attributes: dict[str, str] = {}
+    for part in reversed(parts):
+        attributes |= part.attributes
+    placed = next((part for part in parts if part.state is not None), parts[0])
+    return Entity(
+        id=parts[0].id,
+        type=next((part.type for part in parts if part.type != UNSPECIFIC), parts[0].type),
+        labels=tuple(dict.fromkeys(label for part in parts for label in part.labels)),
+        aliases=tuple(dict.fromkeys(alias for part in parts for alias in part.aliases)),
+        attributes=attributes,
+        state=placed.state,
+        since_ms=placed.since_ms,
+    )
+
+
 def _since(entity: Entity) -> Json:
     return {} if entity.since_ms is None else {"state_since": iso_utc(entity.since_ms)}
 
 
 def _relationships(world: World) -> Iterator[Json]:
+    told = set[tuple[str, str, str]]()
     for _, entity in sorted(world.entities.items()):
         for relation, other in entity.relations:
+            edge = (home(world, entity.id), relation, home(world, other))
+            if edge in told or (relation == SAME_AS and edge[0] == edge[2]):
+                continue
+            told.add(edge)
             about = f"{entity.id}/{relation}/{other}"
             yield {
                 "src": entity_ref(world, entity.id),
