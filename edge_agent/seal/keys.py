@@ -4,6 +4,7 @@ A key of small order is refused when it is read: the library verifies forged sig
 """
 
 import hashlib
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +28,20 @@ _SMALL_ORDER = frozenset(
 )
 
 
+class Verifier(Protocol):
+    """What a signature is verified by: one public key, or all keys of a gateway (seal/keyring.py)."""
+
+    @property
+    def keyid(self) -> str:
+        """Name the newest key."""
+
+    def find(self, keyid: str) -> "PublicKey | None":
+        """Return the key of this name, or None when it is none of them."""
+
+    def check_reach(self, keyid: str, seq: int) -> None:
+        """Check that the key of this name may speak of record `seq`. Raises TrustError."""
+
+
 class PublicKey:
     """A key that verifies. `keyid` names it in envelopes."""
 
@@ -36,8 +51,20 @@ class PublicKey:
         if raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER:
             raise TrustError("public key: got a key of small order, under which signatures can be forged")
         self.raw = raw
-        self.keyid = hashlib.sha256(raw).hexdigest()[:16]
+        self._keyid = hashlib.sha256(raw).hexdigest()[:16]
         self._key = Ed25519PublicKey.from_public_bytes(raw)
+
+    @property
+    def keyid(self) -> str:
+        """Name this key, as envelopes do."""
+        return self._keyid
+
+    def find(self, keyid: str) -> "PublicKey | None":
+        """Return this key when it has this name (see Verifier)."""
+        return self if keyid == self._keyid else None
+
+    def check_reach(self, keyid: str, seq: int) -> None:
+        """Pass: of a single key nobody knows when it was replaced (see Verifier)."""
 
     @classmethod
     def from_text(cls, text: bytes) -> "PublicKey":

@@ -7,11 +7,11 @@ all fit single precision exactly is one binary of 4 bytes a value.
 import hashlib
 import itertools
 import struct
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from edge_agent.model.checked import as_type
-from edge_agent.model.errors import WireError
+from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.layout import RECORD_TYPE, SNAPSHOT_TYPE
 from edge_agent.model.reading import Value
@@ -19,9 +19,11 @@ from edge_agent.model.record import Entry, Fact, Record, Sealed, Snapshot
 from edge_agent.model.world import Delta, Entity, State, Variable, World
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.digest import entity_map, finding_row, state_digest
-from edge_agent.seal.envelope import seal, unseal
-from edge_agent.seal.keys import PrivateKey, PublicKey
+from edge_agent.seal.envelope import parts, seal, verified
+from edge_agent.seal.keys import PrivateKey, PublicKey, Verifier
 
+ROTATE = "rotate"
+"""The kind of the entry that names the next key."""
 _VERSION = 1
 _Group = tuple[int, str, list[int], list[Value] | bytes]
 _VariableRow = tuple[str, str, str | None, str, str]
@@ -42,8 +44,22 @@ _SNAPSHOT_FIELDS: dict[str, Any] = {
 _SINGLE_MAX = 3.4028234663852886e38
 
 
-def seal_record(record: Record, key: PrivateKey) -> Sealed:
-    """Sign a record. The digest in what is returned is that of the signed payload."""
+class Rotation(NamedTuple):
+    """What a rotating record says: from here on another key signs (reference/formats.md §2.1)."""
+
+    world_id: str
+    seq: int
+    """The rotating record, the last that the old key may speak of."""
+    digest: bytes
+    was: PublicKey
+    key: PublicKey
+
+
+def seal_record(record: Record, key: PrivateKey, successor: PrivateKey | None = None) -> Sealed:
+    """Sign a record. The digest in what is returned is that of the signed payload.
+
+    A record with a `rotate` entry is signed by its successor, too.
+    """
     payload = pack(
         {
             "v": _VERSION,
@@ -59,14 +75,55 @@ def seal_record(record: Record, key: PrivateKey) -> Sealed:
             "state": record.state,
         }
     )
-    return Sealed(record.seq, _digest(payload), seal(RECORD_TYPE, payload, key))
+    signers = (key,) if successor is None else (key, successor)
+    return Sealed(record.seq, _digest(payload), seal(RECORD_TYPE, payload, *signers))
 
 
-def unseal_record(envelope: bytes, key: PublicKey) -> tuple[Record, Sealed]:
-    """Return a record after its signature was verified. Raises WireError or TrustError."""
-    payload = unseal(envelope, RECORD_TYPE, key)
+def unseal_record(envelope: bytes, keys: Verifier) -> tuple[Record, Sealed]:
+    """Return a record after its signature, and both of a rotation, were verified. Raises WireError or TrustError."""
+    found = parts(envelope, most=2)
+    payload = verified(found, RECORD_TYPE, keys)
     record = _record(payload)
+    keys.check_reach(found["signatures"][0]["keyid"], record.seq)
+    if len(found["signatures"]) > 1 or any(entry.kind == ROTATE for entry in record.audit):
+        _check_rotation(found, rotation_of(record.world_id, record.seq, _digest(payload), record.audit))
     return record, Sealed(record.seq, _digest(payload), envelope)
+
+
+def unseal_rotation(envelope: bytes, known: PublicKey) -> Rotation:
+    """Return a rotation from or to the known key after both signatures were verified.
+
+    Raises WireError or TrustError.
+    """
+    found = parts(envelope, most=2)
+    place = next((i for i, each in enumerate(found["signatures"]) if each["keyid"] == known.keyid), 0)
+    payload = verified(found, RECORD_TYPE, known, place)
+    record = _record(payload)
+    rotation = rotation_of(record.world_id, record.seq, _digest(payload), record.audit)
+    _check_rotation(found, rotation)
+    return rotation
+
+
+def rotation_of(world_id: str, seq: int, digest: bytes, audit: Iterable[Entry]) -> Rotation:
+    """Return what the one `rotate` entry of a record says. Raises WireError, and TrustError for a key of small order."""
+    entries = [entry for entry in audit if entry.kind == ROTATE]
+    if len(entries) != 1 or entries[0].facts.keys() != {"was", "key"}:
+        raise WireError(f"record {seq}: got {len(entries)} entries of a rotation, wanted one, of `was` and `key`")
+    facts = as_type(entries[0].facts, dict[str, str], "rotate")
+    try:
+        was, key = bytes.fromhex(facts["was"]), bytes.fromhex(facts["key"])
+    except ValueError as error:
+        raise WireError(f"record {seq}: rotate: wanted keys of 64 hexadecimal digits: {error}") from error
+    return Rotation(world_id, seq, digest, PublicKey(was), PublicKey(key))
+
+
+def _check_rotation(found: dict[str, Any], rotation: Rotation) -> None:
+    signers = [each["keyid"] for each in found["signatures"]]
+    wanted = [rotation.was.keyid, rotation.key.keyid]
+    if signers != wanted:
+        raise TrustError(f"record {rotation.seq}: a rotation signed by {signers}, wanted {wanted}")
+    for place, key in enumerate((rotation.was, rotation.key)):
+        verified(found, RECORD_TYPE, key, place)
 
 
 def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:
@@ -88,12 +145,14 @@ def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:
     return seal(SNAPSHOT_TYPE, pack(payload), key)
 
 
-def unseal_snapshot(envelope: bytes, key: PublicKey) -> Snapshot:
+def unseal_snapshot(envelope: bytes, keys: Verifier) -> Snapshot:
     """Return a snapshot after its signature and its own state digest were verified.
 
     Raises WireError or TrustError.
     """
-    raw = checked_fields(unseal(envelope, SNAPSHOT_TYPE, key), _SNAPSHOT_FIELDS, "snapshot")
+    found = parts(envelope)
+    raw = checked_fields(verified(found, SNAPSHOT_TYPE, keys), _SNAPSHOT_FIELDS, "snapshot")
+    keys.check_reach(found["signatures"][0]["keyid"], raw["seq"])
     variables = {number: _variable(number, row) for number, row in raw["variables"].items()}
     entities = {key_: _entity(key_, row) for key_, row in raw["entities"].items()}
     states: dict[str, dict[int, State]] = {entity: {} for entity in entities}

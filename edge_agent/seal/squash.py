@@ -17,8 +17,8 @@ from edge_agent.model.layout import RECORD_TYPE
 from edge_agent.model.record import Entry, Fact
 from edge_agent.model.world import Delta
 from edge_agent.seal.canonical import pack
-from edge_agent.seal.envelope import seal, unseal
-from edge_agent.seal.keys import PrivateKey, PublicKey
+from edge_agent.seal.envelope import parts, seal, verified
+from edge_agent.seal.keys import PrivateKey, Verifier
 from edge_agent.seal.records import checked_fields, delta_map, delta_of, unseal_record
 
 SQUASH_TYPE = RECORD_TYPE.replace("record", "squash")
@@ -106,14 +106,14 @@ def digest_in(envelope: bytes, seq: int) -> bytes | None:
     return digests[seq - span.first]
 
 
-def merge(envelopes: Sequence[bytes], key: PublicKey, compose: Compose) -> Stretch:
+def merge(envelopes: Sequence[bytes], keys: Verifier, compose: Compose) -> Stretch:
     """Return consecutive records and ranges as one stretch, after each signature and link was verified.
 
     What is merged gets signed again, so nothing that does not verify may enter. Raises WireError or TrustError.
     """
-    merged = unseal_stretch(envelopes[0], key)
+    merged = unseal_stretch(envelopes[0], keys)
     for envelope in envelopes[1:]:
-        merged = _joined(merged, unseal_stretch(envelope, key), compose)
+        merged = _joined(merged, unseal_stretch(envelope, keys), compose)
     return merged
 
 
@@ -135,14 +135,17 @@ def seal_stretch(stretch: Stretch, key: PrivateKey) -> bytes:
     return seal(SQUASH_TYPE, pack(payload), key)
 
 
-def unseal_stretch(envelope: bytes, key: PublicKey) -> Stretch:
+def unseal_stretch(envelope: bytes, keys: Verifier) -> Stretch:
     """Return what a record or a squashed range says, after its signature was verified.
 
     Raises WireError or TrustError.
     """
     if _opened(envelope)[1] == SQUASH_TYPE:
-        return _stretch(unseal(envelope, SQUASH_TYPE, key))
-    record, sealed = unseal_record(envelope, key)
+        found = parts(envelope)
+        stretch = _stretch(verified(found, SQUASH_TYPE, keys))
+        keys.check_reach(found["signatures"][0]["keyid"], stretch.last)
+        return stretch
+    record, sealed = unseal_record(envelope, keys)
     return Stretch(
         world_id=record.world_id,
         first=record.seq,

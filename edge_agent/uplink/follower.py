@@ -16,7 +16,9 @@ from edge_agent.model.layout import variable_path
 from edge_agent.model.reading import Value
 from edge_agent.model.record import ZERO_DIGEST, Entry, Snapshot
 from edge_agent.model.world import Delta, Entity, Variable, World
+from edge_agent.seal.canonical import split
 from edge_agent.seal.digest import Digests, entity_digests, root_digest
+from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import Span, Stretch, span_of, unseal_stretch
@@ -116,7 +118,7 @@ class Follower:
         """The gateway's own key signed what cannot be true. No snapshot moves the follower any more: a fork would
         be healed unseen. Whom to believe is for a person to decide, who then begins with a new follower."""
         self.counts: Counter[str] = Counter()
-        self._key = key
+        self._keys = Keyring(key)
         self._entity_digests: Digests = {}
         self._records = OrderedDict({0: ZERO_DIGEST})
         """Digests of the last records by number; the last one is that of record `seq`."""
@@ -146,7 +148,7 @@ class Follower:
         span = span_of(envelope)
         if span.last <= self.seq:
             return self._repeated(envelope, span)
-        stretch = unseal_stretch(envelope, self._key)
+        stretch = unseal_stretch(envelope, self._keys)
         where = _where(stretch.first, stretch.last)
         self._check_world(where, stretch.world_id)
         if stretch.first > self.seq + 1:
@@ -161,16 +163,20 @@ class Follower:
             raise self._lie(f"{where}: its delta cannot be applied: {error}") from error
         if root_digest(world.world_id, digests) != stretch.state:
             raise self._lie(f"{where}: its delta does not lead to the state digest that it claims")
+        self._keys = self._keys.after(stretch)
         return self._advanced(stretch, world, digests)
 
-    def take_snapshot(self, envelope: bytes, *, jump: bool = False) -> list[Change]:
-        """Take a snapshot; it moves the follower forward when it knows nothing, or has a gap to be healed.
+    def take_snapshot(self, payload: bytes, *, jump: bool = False) -> list[Change]:
+        """Take a snapshot, behind the rotations of the gateway's key if there were any.
 
-        Otherwise it is only compared, because the records up to it say more; `jump` gives them up. Raises TrustError or WireError when it is not the gateway's or contradicts
-        what was verified.
+        It moves the follower forward when it knows nothing, or has a gap to be healed. Otherwise it is only compared,
+        because the records up to it say more; `jump` gives them up. Raises TrustError or WireError when it is not
+        the gateway's or contradicts what was verified.
         """
+        *rotations, envelope = split(payload) or [b""]
+        self._learn(rotations)
         try:
-            snapshot = unseal_snapshot(envelope, self._key)
+            snapshot = unseal_snapshot(envelope, self._keys)
         except KeyError as error:
             raise self._lie(f"snapshot: a finding is about variable {error}, which is not defined") from error
         seq = snapshot.world.version
@@ -183,10 +189,20 @@ class Follower:
             return []
         return self._jumped(snapshot)
 
+    def _learn(self, rotations: list[bytes]) -> None:
+        """Follow the gateway to its newest key; what it was when we passed that record cannot change any more."""
+        keys = self._keys.extended(rotations)
+        for rotation in keys.rotations[len(self._keys.rotations) :]:
+            where = f"rotation in record {rotation.seq}"
+            self._check_world(where, rotation.world_id)
+            if 0 < rotation.seq <= self.seq:
+                raise self._lie(f"{where}: a fork of the chain: no key was replaced there when we verified it")
+        self._keys = keys
+
     def _repeated(self, envelope: bytes, span: Span) -> list[Change]:
         """Pass over what we have, unless it is another record of the same number and the gateway signed it."""
         if self._records.get(span.last, span.digest) != span.digest:
-            unseal_stretch(envelope, self._key)  # a forgery is told from a fork
+            unseal_stretch(envelope, self._keys)  # a forgery is told from a fork
         self._check_same(_where(span.first, span.last), span.last, span.digest)
         self.counts["duplicates"] += 1
         return []

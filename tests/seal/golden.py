@@ -14,6 +14,7 @@ from edge_agent.model.finding import Anomaly
 from edge_agent.model.record import ZERO_DIGEST, Entry, Record, Snapshot
 from edge_agent.model.world import Entity, State, Variable, World, replace_entity, replace_world
 from edge_agent.seal.digest import state_digest
+from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.records import seal_record, seal_snapshot
 from edge_agent.seal.squash import merge, seal_stretch
@@ -22,6 +23,8 @@ from edge_agent.twin.diff import UNREAD, compose, diff
 
 PATH = Path(__file__).resolve().parents[2] / "reference" / "examples" / "vectors-1.json"
 KEY = PrivateKey.from_seed(bytes(range(32)))
+ROTATION_PATH = PATH.with_name("vectors-1-rotation.json")
+NEXT_KEY = PrivateKey.from_seed(bytes(range(32, 64)))
 AT_MS = 1_764_000_000_000
 PUMP = "boiler-house:pump:pump"
 
@@ -92,5 +95,36 @@ def vectors() -> dict[str, object]:
     }
 
 
+def rotation_vectors() -> dict[str, object]:
+    """Return records of which the third changes the key, and what the old key may not say any more."""
+    steps, sealed, prev = worlds(), [], ZERO_DIGEST
+    rotate = Entry("rotate", {"was": KEY.public.raw.hex(), "key": NEXT_KEY.public.raw.hex()})
+    turn = Entry("turn", {"status": "synced"})
+    for seq, (before, after) in enumerate(itertools.pairwise(steps), 1):
+        record = Record(
+            "boiler-house", seq, prev, bytes(range(16)), after.at_ms, 60_000 + 1000 * seq, True, diff(before, after),
+            (rotate if seq == 3 else turn,), state_digest(after),
+        )  # fmt: skip
+        key, successor = (KEY, NEXT_KEY) if seq == 3 else (KEY if seq < 3 else NEXT_KEY, None)
+        sealed.append(seal_record(record, key, successor))
+        prev = sealed[-1].digest
+        if seq == 4:
+            forged = seal_record(record, KEY)
+    ring = Keyring.around(KEY.public, sealed[2].envelope)
+    squashed = seal_stretch(merge([each.envelope for each in sealed[:3]], ring, compose), NEXT_KEY)
+    snapshot = Snapshot(steps[4], sealed[3].digest, state_digest(steps[4]), "stop")
+    return {
+        "first_public_key": KEY.public.raw.hex(),
+        "next_public_key": NEXT_KEY.public.raw.hex(),
+        "records": [{"envelope": s.envelope.hex(), "digest": s.digest.hex()} for s in sealed],
+        "rotations": sealed[2].envelope.hex(),
+        "squashed_1_to_3": squashed.hex(),
+        "snapshot": seal_snapshot(snapshot, NEXT_KEY).hex(),
+        "state": state_digest(steps[4]).hex(),
+        "record_4_by_the_old_key": forged.envelope.hex(),
+    }
+
+
 if __name__ == "__main__":
+    ROTATION_PATH.write_text(json.dumps(rotation_vectors(), indent=1) + "\n")
     PATH.write_text(json.dumps(vectors(), indent=1) + "\n")
