@@ -15,7 +15,7 @@ from edge_agent.model.layout import variable_path
 from edge_agent.model.site import Site
 from edge_agent.service.clock import Clock
 from edge_agent.service.wiring import links
-from edge_agent.sources import Link
+from edge_agent.sources import Foreseeing, Link
 
 EXAMPLE = "edge-agent check /etc/edge-agent/agent.toml"
 
@@ -65,6 +65,8 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
         for poll in link.polls:
             often = f"every {poll.period_s:g} s" if poll.period_s else f"as it speaks, stale after {poll.timeout_s:g} s"
             yield f"    {poll.source}: {poll.detail}, {len(poll.points)} points, {often}"
+        if isinstance(link, Foreseeing):
+            yield from (f"      {line}" for line in link.outlook())
     count = sum(len(source.points) for source in site.sources)
     watched = sum(point.drift for source in site.sources for point in source.points)
     yield f"  {count} variables, {watched} of them watched for drift"

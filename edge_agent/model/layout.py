@@ -67,6 +67,7 @@ class DataDir:
         self.log = root / "log"
         self.snapshots = root / "snapshots.json"
         self.baselines = root / "baselines.json"
+        self.lessons = root / "lessons.json"
         self.keys = root / "keys"
         self.private_key = self.keys / "agent.key"
         self.public_key = self.keys / "agent.pub"

@@ -11,21 +11,26 @@ import json
 import logging
 import random
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NoReturn
 
 from edge_agent import __version__
 from edge_agent.judge.comparison import Comparisons
 from edge_agent.judge.monitor import Watch
 from edge_agent.model.errors import StoreError
+from edge_agent.model.layout import DataDir
 from edge_agent.model.record import Entry, Report, SnapshotReason
 from edge_agent.model.site import Site
 from edge_agent.service.boot import open_store
 from edge_agent.service.clock import Clock, boot_id
+from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox
 from edge_agent.service.ledger import DiskLedger
+from edge_agent.service.lessons import Lessons
 from edge_agent.service.runner import Runner, first_of
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
+from edge_agent.store.baselines import Baselines
 from edge_agent.sync import commit, ground, snapshot_of, sync
 from edge_agent.twin.baseline import baseline
 from edge_agent.twin.diff import diff
@@ -54,8 +59,9 @@ class Agent:
         self.site = site
         self.inbox = Inbox()
         self._clock = Clock()
+        door = Door(site.sources)
         self.runners = [
-            Runner(link, self.inbox, self._clock, random.random) for link in links(site.sources, self._clock)
+            Runner(link, self.inbox, self._clock, random.random, door) for link in links(site.sources, self._clock)
         ]
         self._hands = BusHands(site, self.runners)
         with contextlib.ExitStack() as undo:
@@ -65,6 +71,8 @@ class Agent:
             self._closing = undo.pop_all()
         self.standing, self._notes = store.standing, store.notes
         self._baselines = store.baselines
+        lessons = Baselines(DataDir(Path(site.settings.agent.data_dir)).lessons, what="lessons")
+        self._lessons = Lessons(lessons, [runner.link for runner in self.runners])
         self._world = baseline(site, self.standing.world)
         learned = self._baselines.load()
         kept = {} if learned is None else json.loads(learned)
@@ -218,6 +226,7 @@ class Agent:
         await self.ledger.keep(snapshot, envelope)
         learned = {**self.ground.watch.to_state(), COMPARISONS: self.ground.comparisons.to_state()}
         await self.ledger.work(lambda: self._baselines.save(json.dumps(learned)))
+        await self._keep_lessons()
         if self.upstream is not None:
             self.upstream.publisher.publish_snapshot(envelope)
 
@@ -225,6 +234,12 @@ class Agent:
         while True:
             await asyncio.sleep(CURSOR_EVERY_S)
             await self.ledger.flush()
+            await self._keep_lessons()
+
+    async def _keep_lessons(self) -> None:
+        document = self._lessons.news()
+        if document is not None:
+            await self.ledger.work(lambda: self._lessons.save(document))
 
 
 async def _set_before(event: asyncio.Event, when_s: float) -> bool:

@@ -9,12 +9,13 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.reading import Anchor, Reading, bad
 from edge_agent.model.record import Entry
 from edge_agent.service.backoff import Backoff, Breaker
+from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox
 from edge_agent.sources import Clock, Link, Poll
 
@@ -23,7 +24,13 @@ OPEN_S = 10.0
 _GRACE_S = 0.5
 """The link keeps its own deadline; this guards against a link that does not."""
 
+_AGAIN_S = 60.0
+"""After so long it is tried again to read who a device is."""
+
 _log = logging.getLogger(__name__)
+_Went = Literal["well", "back", "failed"]
+"""How a poll went; "back": with it the unit answers again."""
+_Due = tuple[float, int, Poll]
 _Ask = tuple[Callable[[], Awaitable[Any]], "asyncio.Future[Any]"]
 
 
@@ -44,8 +51,11 @@ class Tally:
 class Runner:
     """The one owner of a link."""
 
-    def __init__(self, link: Link, inbox: Inbox, clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self, link: Link, inbox: Inbox, clock: Clock, jitter: Callable[[], float], door: Door | None = None
+    ) -> None:
         self.link = link
+        self.door = Door() if door is None else door
         self.tallies: dict[Poll, Tally] = {}
         self._inbox = inbox
         self._clock = clock
@@ -157,13 +167,25 @@ class Runner:
                 await self._answer(*self._asks.popleft())
                 continue
             due_s, place, poll = due[0]
-            await self._read(poll)
+            went = await self._read(poll)
             if self.link.polls is not known:
                 known, due = self.link.polls, self._first_round()
                 continue
-            heapq.heapreplace(due, (self._next(due_s, poll), place, poll))
+            heapq.heapreplace(due, (self._next(due_s, poll, went), place, poll))
+            if went == "back":
+                due = self._who_is_there(due, poll)
 
-    def _first_round(self) -> list[tuple[float, int, Poll]]:
+    def _who_is_there(self, due: list[_Due], poll: Poll) -> list[_Due]:
+        """Make what tells identity due at once: a unit that was silent may be another one now."""
+        now_s = self._now_s()
+        changed = [
+            (now_s if each.identity and each.unit == poll.unit and each is not poll else at_s, place, each)
+            for at_s, place, each in due
+        ]
+        heapq.heapify(changed)
+        return changed
+
+    def _first_round(self) -> list[_Due]:
         """Make every poll due at once, for the first value shall not wait; the beats after it are spread by source.
 
         The blocks of one device stay together, so that its values are of one moment.
@@ -174,9 +196,12 @@ class Runner:
         self._phases = {poll: (sources.index(poll.source) + start) / len(sources) for poll in self.link.polls}
         return [(now_s, place, poll) for place, poll in enumerate(self.link.polls) if poll.period_s is not None]
 
-    def _next(self, due_s: float, poll: Poll) -> float:
+    def _next(self, due_s: float, poll: Poll, went: _Went) -> float:
         """Return when a poll is due next: on its own beat, without making up for beats that were missed."""
         assert poll.period_s is not None
+        if poll.identity and went == "failed":
+            # What is read once a day is not given up for a day.
+            return self._now_s() + min(poll.period_s, _AGAIN_S)
         phase = self._phases.pop(poll, None)
         if phase is not None:
             return due_s + phase * poll.period_s
@@ -206,20 +231,36 @@ class Runner:
             if isinstance(error, LinkError) and error.reason == "link":
                 raise
 
-    async def _read(self, poll: Poll) -> None:
+    async def _read(self, poll: Poll) -> _Went:
         breaker = self._breakers.setdefault(poll.unit, Breaker(self._jitter))
         if not breaker.allows(self._now_s()):
             self._tally(poll).skipped += 1
-            return
+            return "failed"
         try:
             async with asyncio.timeout(poll.timeout_s + _GRACE_S):
                 readings = await self.link.read(poll)
         except (LinkError, WireError, TimeoutError) as error:
-            self._failed(poll, breaker, error)
-        else:
-            if breaker.answered():
-                _log.info("%s unit %s: answers again", self.link.bus, poll.unit)
-            self._good(poll, readings)
+            went = self._failed(poll, breaker, error)
+            if breaker.open and self._all_silent():
+                await self._reopen()
+            return went
+        back = breaker.answered()
+        if back:
+            _log.info("%s unit %s: answers again", self.link.bus, poll.unit)
+        self._good(poll, readings)
+        return "back" if back else "well"
+
+    def _all_silent(self) -> bool:
+        units = {poll.unit for poll in self.link.polls if poll.period_s is not None}
+        return all(unit in self._breakers and self._breakers[unit].open for unit in units)
+
+    async def _reopen(self) -> None:
+        """Open the link anew when none of its units answers: an adapter may be gone and look as if it were there.
+
+        The silence of one unit among others never costs them their connection.
+        """
+        await self.link.close()
+        await self._opened()
 
     def _good(self, poll: Poll, readings: list[Reading]) -> None:
         """Take an answer. A link that opened is well again only now: it may open and be lost again for ever."""
@@ -231,7 +272,7 @@ class Runner:
         if self._backoff.failures:
             self._backoff.succeeded()
             _log.info("%s: connected again", self.link.bus)
-        self._inbox.put(readings)
+        self._inbox.put(self.door.take(poll.source, readings))
 
     def _wrong(self, poll: Poll, error: WireError) -> None:
         """Count an answer that is no good, and say so when the one before was."""
@@ -241,14 +282,14 @@ class Runner:
             tally.faulty = True
             _log.warning("%s", error)
 
-    def _failed(self, poll: Poll, breaker: Breaker, error: Exception) -> None:
+    def _failed(self, poll: Poll, breaker: Breaker, error: Exception) -> _Went:
         reason = error.reason if isinstance(error, (LinkError, WireError)) else "timeout"
         self._fail(poll, reason)
         if isinstance(error, WireError):
             # A wrong answer is an answer: the unit is there, and the others need not wait for it.
-            breaker.answered()
+            back = breaker.answered()
             self._wrong(poll, error)
-            return
+            return "back" if back else "failed"
         self._tally(poll).failed += 1
         if isinstance(error, LinkError) and reason == "link":
             raise error
@@ -257,11 +298,14 @@ class Runner:
             for other in self.link.polls:
                 if other.unit == poll.unit:
                     self._fail(other, reason)
+                    self.door.lost(other.source)
+        return "failed"
 
     def _fail_all(self, error: LinkError) -> None:
         for poll in self.link.polls:
             self._tally(poll).failed += 1
             self._fail(poll, error.reason)
+            self.door.lost(poll.source)
 
     def _fail(self, poll: Poll, reason: str) -> None:
         anchor = Anchor(poll.source, poll.detail, self._clock())

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 
 import edge_agent.sources
-from edge_agent.model.errors import ConfigError, LinkError, Problem
+from edge_agent.model.errors import ConfigError, LinkError, Problem, TrustError
 from edge_agent.model.profile import Point, RegisterPoint
 from edge_agent.model.reading import GOOD, Value
 from edge_agent.model.site import Site, Source
@@ -57,8 +57,11 @@ class BusHands:
         raise LinkError(f"{source}.{point}: no poll reads it")
 
     async def write(self, source: str, point: str, value: Value) -> None:
-        """Write, then wait as long as the profile says the device needs."""
+        """Write, then wait as long as the profile says the device needs. Raises TrustError for an unknown device."""
         runner = self._runners[source]
+        refusal = runner.door.refusal(source)
+        if refusal:
+            raise TrustError(f"{source}.{point}: nothing is written to it: {refusal}")
         await runner.ask(functools.partial(runner.link.write, source, point, value))
         definition = self._points[source, point]
         if isinstance(definition, RegisterPoint) and definition.write is not None:

@@ -117,7 +117,7 @@ def outlook(loads: Sequence[Load], line: Serial | None) -> list[str]:
     steady = busy([load for load in loads if load.source != worst]) + (probe.wire_s + probe.timeout_s) / _PROBE_EVERY_S
     return [
         *(arithmetic(load, line) for load in often),
-        f"a cycle takes {whole_s:.3g} s of the {shortest_s:g} s between polls; the bus is busy {busy(loads):.0%}",
+        f"a cycle with all of these takes {whole_s:.3g} s, polls are {shortest_s:g} s apart, the bus is busy {busy(loads):.0%}",
         f"with {worst} dead: at most {dead_s:.3g} s in the two cycles that give it up, {steady:.0%} busy afterwards",
     ]
 

@@ -7,8 +7,11 @@ from collections import Counter
 import pytest
 
 from edge_agent.model.errors import LinkError, StoreError, WireError
+from edge_agent.model.profile import FirmwareRange, Identity
 from edge_agent.model.reading import Anchor, Reading
+from edge_agent.model.site import ModbusSettings, Source
 from edge_agent.service.clock import Clock
+from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox
 from edge_agent.service.runner import Runner, first_of
 from edge_agent.sources import Poll
@@ -56,12 +59,12 @@ class FakeLink:
         self.closed += 1
 
 
-def run(link, until, seconds=5.0):
+def run(link, until, seconds=5.0, door=None):
     """Run the link until `until(inbox)` holds, and return the inbox and the runner."""
 
     async def go():
         inbox = Inbox()
-        runner = Runner(link, inbox, Clock(), lambda: 0.5)
+        runner = Runner(link, inbox, Clock(), lambda: 0.5, door)
         taken = []
         task = asyncio.create_task(runner.run())
         try:
@@ -107,11 +110,58 @@ def test_a_dead_unit_of_ten_costs_the_others_next_to_nothing():
 
 
 def test_silence_becomes_readings_with_its_reason():
-    link = FakeLink(["a"])
+    link = FakeLink(["a", "b"])
     link.faults["a"] = LinkError("no answer", "timeout")
-    taken, _ = run(link, lambda taken, _: count(taken, "a", "bad:timeout") >= 2)
-    assert all(reading.value is None for reading in taken)
+    taken, _ = run(link, lambda taken, _: count(taken, "a", "bad:timeout") >= 3)
+    assert all(reading.value is None for reading in taken if reading.anchor.source == "a")
     assert link.opened == 1, "a unit's silence never reopens the bus for all"
+
+
+def test_pain_18_a_bus_on_which_nobody_answers_is_opened_anew():
+    """An adapter that was pulled out and came back under the same name may look as if it were still there."""
+    link = FakeLink(["a", "b"])
+    link.faults = {unit: LinkError("no answer", "timeout") for unit in "ab"}
+
+    def reopened(taken, _):
+        if link.opened == 2:
+            link.faults.clear()
+        return count(taken, "a") and count(taken, "b")
+
+    run(link, reopened)
+    assert link.opened == 2
+
+
+def test_pain_25_a_unit_that_answers_again_says_first_who_it_is():
+    link = FakeLink(["a", "b"])
+    who = Poll("a", "a", ("who",), 86_400.0, 0.05, "who is a", identity=True)
+    link.polls = [who, *link.polls]
+    link.faults["a"] = LinkError("no answer", "timeout")
+
+    def back(taken, _):
+        if count(taken, "a", "bad:timeout") >= 4:
+            link.faults.clear()
+        return count(taken, "a") >= 4
+
+    taken, runner = run(link, back)
+    good = [reading.point for reading in taken if reading.anchor.source == "a" and reading.quality == "good"]
+    assert "who" in good[:2]
+    assert runner.tallies[who].answered == 1
+
+
+def identified(fw):
+    identity = Identity(firmware=FirmwareRange("a_point", fw, fw))
+    return Source(ModbusSettings(name="a", url="tcp://h"), "w:device:a", "device", (), identity=identity)
+
+
+@pytest.mark.parametrize(("fw", "quality"), [(0.0, "good"), (1.0, "uncertain:firmware")])
+def test_values_and_writes_wait_for_the_device_to_be_known(fw, quality):
+    link = FakeLink(["a"])
+    link.polls = [*link.polls, Poll("a", "a", ("value",), PERIOD_S, 0.05, "value of a")]
+    door = Door([identified(fw)])
+    taken, runner = run(link, lambda taken, _: len(taken) >= 4, door=door)
+    assert {reading.quality for reading in taken if reading.point == "value"} == {quality}
+    assert bool(runner.door.refusal("a")) == (quality != "good")
+    assert runner.door.refusal("nobody") == "nobody: no such source"
 
 
 def test_a_wrong_answer_marks_its_own_values_and_keeps_the_unit():
