@@ -305,6 +305,9 @@ def _comparisons(settings: Settings, sources: Iterable[Source], place: str) -> I
 def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
     if settings.sync.interval < MIN_INTERVAL_S:
         yield Problem(f"{place}sync.interval", f"{settings.sync.interval:g} s", f"at least {MIN_INTERVAL_S * 1000:g}ms")
+    shortest, longest = settings.sync.limits_s
+    if not 0 < shortest <= longest:
+        yield Problem(f"{place}sync.longest", f"{longest:g} s", f"at least sync.shortest, {shortest:g} s")
     if settings.upstream is not None:
         yield from _files(settings.upstream, path, f"{place}upstream")
         yield from _mirror(settings.upstream, path, f"{place}upstream")

@@ -18,7 +18,7 @@ from edge_agent.judge.constrain import constrain
 from edge_agent.judge.findings import acknowledge, alarms_of, endings, group
 from edge_agent.judge.monitor import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
-from edge_agent.judge.risk import estimate_risk, forecast_risk, next_interval
+from edge_agent.judge.risk import Limits, Unheard, estimate_risk, forecast_risk, next_interval
 from edge_agent.judge.summarize import brief, summarize
 from edge_agent.model.action import Checkpoint, Outcome, Plan, Result, Ruling
 from edge_agent.model.assessment import Assessment
@@ -140,8 +140,8 @@ async def sync(
             standing, outcome = await carry_out(standing, ruling.plan, ground, ledger, hands, now)
             outcomes.append(outcome)
     state = root_digest(standing.world.world_id, standing.digests)
-    beat_s = ground.site.settings.sync.interval
-    advice = next_interval(found.risk, found.ahead, beat_s)
+    limits = Limits(*ground.site.settings.sync.limits_s)
+    advice = next_interval(found.risk, found.ahead, Unheard(found.readings - found.good, found.readings), limits)
     return standing, summarize(found, outcomes, standing.world, state, standing.head, ground.site, advice)
 
 
@@ -160,7 +160,8 @@ def assess(
     """Return what the readings mean: the next world, what was noticed, and what is advised."""
     before = standing.world
     events, dropped = transform(readings, ground.bindings)
-    merged = integrate(before, events, ground.deadband)
+    mode = ground.site.settings.sync.mode
+    merged = integrate(before, events, {} if mode == "full" else ground.deadband)
     known, learned = resolve_identity(merged, events, ground.identity)
     stated = world_state(known, now)
     changes = diff(before, stated)
@@ -171,9 +172,12 @@ def assess(
     findings = group({**alarms, **apart}, moved.findings, moved, now.at_ms, ground.criticality)
     findings, heard = acknowledge(findings, asks)
     after = moved if findings == moved.findings else replace_world(moved, findings=findings)
-    risk = estimate_risk(findings.values(), ground.criticality)
-    ahead = forecast_risk(risk, [*ground.watch.trends(), *ground.comparisons.trends()], HORIZON_S)
-    plans = plan(findings.values(), risk, ahead)
+    # With delta_only nothing is weighed: no risk and no plan, and so no action.
+    weighed = () if mode == "delta_only" else tuple(findings.values())
+    courses = [*ground.watch.trends(), *ground.comparisons.trends()] if weighed else []
+    risk = estimate_risk(weighed, ground.criticality)
+    ahead = forecast_risk(risk, courses, HORIZON_S)
+    plans = plan(weighed, risk, ahead)
     rulings = constrain(plans, None)
     return Assessment(
         world=after,

@@ -15,6 +15,7 @@ from edge_agent.judge.monitor import Watch
 from edge_agent.model.action import Plan, Step
 from edge_agent.model.checked import plain
 from edge_agent.model.errors import LinkError, StoreError, TrustError
+from edge_agent.model.finding import Acknowledgement
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import ZERO_DIGEST, Entry
 from edge_agent.seal.digest import entity_digests, state_digest
@@ -279,3 +280,45 @@ def test_the_loop_reads_no_clock_and_no_disk():
     source = Path(loop.__file__).read_text()
     for word in ("import time", "datetime", "open(", "asyncio"):
         assert word not in source
+
+
+DRIFTING = METER.replace('unit = "V",', 'unit = "V", alarm_above = 250, deadband = 5,')
+
+
+def test_delta_only_tells_what_changed_and_weighs_nothing(tmp_path):
+    bench = Bench(tmp_path, '[sync]\nmode = "delta_only"\n' + DRIFTING)
+    report = bench.turn(bench.reading("volts", 251.0))
+    assert (report.status, report.drift_report["anomalies_detected"]) == ("drift_detected", 1)
+    assert (report.risk_assessment["current_risk"], report.risk_assessment["forecasted_risk"]) == (0.0, 0.0)
+    assert report.actions["plan_summary"] == "nothing to do"
+    assert "delta_only: risk was not estimated and nothing was planned" in report.assumptions
+
+
+@pytest.mark.parametrize(("mode", "value"), [("full", 232.0), ("incremental", 230.0)])
+def test_full_takes_every_reading_as_it_was_read(tmp_path, mode, value):
+    bench = Bench(tmp_path, f'[sync]\nmode = "{mode}"\n' + DRIFTING)
+    bench.turn(bench.reading("volts", 230.0))
+    bench.turn(bench.reading("volts", 232.0))
+    assert bench.standing.world.state_of(1).value == value
+
+
+def test_an_acknowledged_finding_is_quiet_and_stays_open(tmp_path):
+    bench = Bench(tmp_path, DRIFTING)
+    (trigger,) = bench.turn(bench.reading("volts", 251.0)).drift_report["triggers"]
+    bench.now = Instant(bench.now.at_ms + 1000, bench.now.mono_ns + 10**9, True)
+    ask = Acknowledgement("meter.volts/limit", "os:anna")
+    turn = loop.sync(
+        bench.standing, [bench.reading("volts", 252.0)], bench.ground, bench.ledger, bench.plant, bench.now, (), [ask]
+    )
+    bench.standing, report = asyncio.run(turn)
+    assert (report.status, report.drift_report["triggers"]) == ("synced", [])
+    assert report.twin_snapshot["state"] | {"condition": "drifting", "findings": 1} == report.twin_snapshot["state"]
+    assert report.risk_assessment["current_risk"] > 0, "what is known is still so"
+    record, _ = unseal_record(bench.ledger.sealed[-1].envelope, KEY.public)
+    assert [e.kind for e in record.audit] == ["turn", "acknowledge"]
+    assert record.delta.findings["meter.volts/limit"].acknowledged == "os:anna"
+    for _ in range(12):
+        report = bench.turn(bench.reading("volts", 230.0))
+    record, _ = unseal_record(bench.ledger.sealed[-1].envelope, KEY.public)
+    (ended,) = [e for e in record.audit if e.kind == "ended"]
+    assert ended.facts["sentence"] == trigger

@@ -19,8 +19,22 @@ REACHED = WEIGHTS["high"]
 """What a limit weighs that is reached within the horizon: as much as one that is passed."""
 WORTH_TELLING = 0.005
 """A smaller cause would be told as 0.00."""
-LONGEST = 60.0
-"""Beats between two turns when there is no risk at all."""
+LADDER_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+"""Intervals that a person would name; the nearest of them is recommended."""
+
+
+class Limits(NamedTuple):
+    """Between which intervals one is recommended, in seconds."""
+
+    shortest_s: float
+    longest_s: float
+
+
+class Unheard(NamedTuple):
+    """How many of a turn's readings were not good."""
+
+    failed: int
+    readings: int
 
 
 class Cause(NamedTuple):
@@ -45,15 +59,24 @@ def forecast_risk(now: Risk, courses: Iterable[Course], horizon_s: float) -> Ris
     return _joined(now.level, [_future(course, horizon_s) for course in courses], horizon_s)
 
 
-def next_interval(now: Risk, ahead: Risk, beat_s: float) -> tuple[float, tuple[str, ...]]:
-    """Return the recommended seconds until the next turn, and why.
+def next_interval(now: Risk, ahead: Risk, unheard: Unheard, limits: Limits) -> tuple[float, tuple[str, ...]]:
+    """Return the recommended seconds until the next turn, and what makes it so.
 
-    From `LONGEST` beats without risk down to one beat at a risk of 1, in equal ratios for equal steps of risk.
+    From the longest interval without risk down to the shortest at a risk of 1, in equal ratios for equal steps. What
+    is not known counts as the share of readings that were not good.
     """
-    level = max(now.level, ahead.level)
-    seconds = round(beat_s * LONGEST ** (1 - level), 3)
-    when = "now" if now.level >= ahead.level else f"within {span(ahead.horizon_s)}"
-    return seconds, (f"risk {level:.2f} {when}",) if level > 0 else ("no risk is known",)
+    told = [
+        (now.level, f"risk {now.level:.2f} now"),
+        (ahead.level, f"risk {ahead.level:.2f} within {span(ahead.horizon_s)}"),
+    ]
+    blind = unheard.failed / unheard.readings if unheard.readings else 0.0
+    told.append((blind, f"{unheard.failed} of {unheard.readings} readings were not good"))
+    pull = max(level for level, _ in told)
+    wanted = limits.longest_s * (limits.shortest_s / limits.longest_s) ** pull
+    rung = min(LADDER_S, key=lambda seconds: abs(math.log(seconds / wanted)))
+    seconds = min(limits.longest_s, max(limits.shortest_s, rung))
+    triggers = tuple(words for level, words in told if level >= WORTH_TELLING)
+    return seconds, triggers or ("no risk is known and every reading was good",)
 
 
 def reach_probability(course: Course, horizon_s: float) -> float:
@@ -74,7 +97,8 @@ def _present(anomaly: Anomaly, criticality: float) -> Cause:
 def _future(course: Course, horizon_s: float) -> Cause:
     probability = reach_probability(course, horizon_s)
     seconds = (course.limit - course.value) / course.slope
-    when = f"{span(seconds)} at its present trend"
+    chances = f"{100 * probability:.0f} of 100 within {span(horizon_s)}"
+    when = f"{span(seconds)} at its present trend, {chances}"
     level = REACHED * probability * course.confidence * course.criticality
     return Cause(level, f"{course.path} reaches {course.limit:g} in about {when}", course.anchors)
 

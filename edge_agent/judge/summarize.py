@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from edge_agent.judge.findings import loud
+from edge_agent.judge.words import duration
 from edge_agent.model.action import Outcome
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.finding import SEVERITIES, Anomaly
@@ -14,6 +15,7 @@ from edge_agent.model.site import Site
 from edge_agent.model.world import World
 
 WORKFLOW = "digital_twin_sync_loop"
+DELTA_ONLY = "delta_only"
 LOW_CONFIDENCE = 0.5
 """Below it more readings failed than held, and the report says so."""
 
@@ -91,10 +93,10 @@ def summarize(
             "evidence_anchors": [record],
         },
         rollback=_rollback(outcomes),
-        next_sync={"recommended_interval": f"{interval_s:g}s", "triggers": list(triggers)},
+        next_sync={"recommended_interval": duration(interval_s), "triggers": [*triggers, *_at_once(site)]},
         confidence=round(found.confidence, 3),
         evidence_anchors=list(found.anchors),
-        assumptions=_assumptions(found),
+        assumptions=_assumptions(found, site.settings.sync.mode),
     )
 
 
@@ -151,8 +153,21 @@ def _rollback(outcomes: Sequence[Outcome]) -> dict[str, object]:
     }
 
 
-def _assumptions(found: Assessment) -> list[str]:
+def _at_once(site: Site) -> list[str]:
+    """Return what brings the next turn on before its time."""
+    points = [point for source in site.sources for point in source.points]
+    limits = sum((point.alarm_above, point.alarm_below) != (None, None) for point in points)
+    return (
+        [f"at once when a reading passes its limit: {limits} variable{'s have' if limits > 1 else ' has'} one"]
+        if limits
+        else []
+    )
+
+
+def _assumptions(found: Assessment, mode: str) -> list[str]:
     told = []
+    if mode == DELTA_ONLY:
+        told.append("delta_only: risk was not estimated and nothing was planned")
     if not found.readings:
         told.append("nothing was read in this turn: the twin stands as it stood")
     elif found.confidence < LOW_CONFIDENCE:

@@ -59,3 +59,12 @@ def span(seconds: float) -> str:
     """Return "5 h": a time from now, in the unit a person would use."""
     _, unit, sign = next(row for row in _SPANS if seconds < row[0])
     return f"{seconds / unit:.0f} {sign}"
+
+
+def duration(seconds: float) -> str:
+    """Return "5m" or "500ms": a time as it is written in agent.toml."""
+    units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+    for sign, unit in units:
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:.0f}{sign}"
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"

@@ -23,6 +23,9 @@ from edge_agent.model.profile import (
 EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
+Mode = Literal["full", "incremental", "delta_only"]
+
+
 class AgentSettings(msgspec.Struct, frozen=True):
     """[agent]: who this gateway is and where it keeps things."""
 
@@ -34,8 +37,19 @@ class SyncSettings(msgspec.Struct, frozen=True):
     """[sync]: the beat of the loop and the snapshots."""
 
     interval: Seconds = Seconds(1)
+    mode: Mode = "incremental"
+    """"full": every reading stands as it was read, and each turn keeps a snapshot. "delta_only": no risk, no plan."""
+    shortest: Seconds | None = None
+    longest: Seconds | None = None
+    """Between which the next turn is recommended; from one beat to sixty when not given."""
     snapshot_every: Seconds = Seconds(900)
     snapshots_kept: Annotated[int, Meta(ge=2, le=64)] = 8
+
+    @property
+    def limits_s(self) -> tuple[float, float]:
+        """The shortest and the longest interval that is recommended."""
+        shortest = self.interval if self.shortest is None else self.shortest
+        return shortest, 60 * shortest if self.longest is None else self.longest
 
 
 class BrokerAccess(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from edge_agent.model.site import Site
 from edge_agent.service.boot import open_store
 from edge_agent.service.clock import Clock, boot_id
 from edge_agent.service.door import Door
-from edge_agent.service.inbox import Inbox
+from edge_agent.service.inbox import Inbox, limits_of
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.lessons import Lessons
 from edge_agent.service.runner import Runner, first_of
@@ -37,6 +37,8 @@ from edge_agent.twin.diff import diff
 
 FIRST_TURN_S = 0.3
 """The first turn comes early: whoever switches the agent on shall see a value within a second."""
+URGENT_PAUSE_S = 0.25
+"""Between two turns, however urgent what comes in is: turns are limited in rate."""
 DRAIN_S = 2.0
 """How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
 CURSOR_EVERY_S = 5.0
@@ -57,7 +59,7 @@ class Agent:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.inbox = Inbox()
+        self.inbox = Inbox(limits=limits_of(site.sources))
         self._clock = Clock()
         door = Door(site.sources)
         self.runners = [
@@ -192,15 +194,33 @@ class Agent:
         loop = asyncio.get_running_loop()
         due_s = loop.time() + min(FIRST_TURN_S, settings.interval)
         snapshot_s = loop.time() + settings.snapshot_every
-        while not await _set_before(stop, due_s):
+        while not await self._called(stop, due_s, loop.time() + URGENT_PAUSE_S):
             if await self._has_room():
                 await self.turn()
             self._turned()
             now_s = loop.time()
-            if now_s >= snapshot_s:
+            if now_s >= snapshot_s or settings.mode == "full":
                 await self._keep_snapshot("interval")
                 snapshot_s = now_s + settings.snapshot_every
-            due_s = max(due_s + settings.interval, now_s)
+            if now_s >= due_s:
+                due_s = max(due_s + settings.interval, now_s)
+
+    async def _called(self, stop: asyncio.Event, due_s: float, rested_s: float) -> bool:
+        """Wait for the beat, or for something urgent, but not before `rested_s`; return whether to stop instead."""
+        if await _set_before(stop, min(due_s, rested_s)):
+            return True
+        waits = [
+            asyncio.create_task(event.wait(), name=name)
+            for name, event in (("stop", stop), ("urgent", self.inbox.urgent))
+        ]
+        try:
+            left_s = due_s - asyncio.get_running_loop().time()
+            await asyncio.wait(waits, timeout=max(0.0, left_s), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        self.inbox.urgent.clear()
+        return stop.is_set()
 
     async def _has_room(self) -> bool:
         """Ask for room for one more record; without any, readings wait in the inbox and no turn is made."""

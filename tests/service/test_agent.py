@@ -7,7 +7,9 @@ from peers import free_port
 from sites import METER, site
 
 from edge_agent.model.errors import StoreError
+from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.service.agent import Agent
+from edge_agent.service.inbox import Inbox, limits_of
 
 
 def test_a_disk_that_fails_while_serving_ends_the_agent_and_nothing_more_is_claimed(tmp_path):
@@ -70,3 +72,50 @@ def test_a_stop_while_the_log_is_full_ends_the_agent(tmp_path):
     finally:
         agent.close()
     assert agent.standing.world.version == 0
+
+
+def test_a_reading_that_passes_its_limit_brings_the_next_turn_on_at_once(tmp_path):
+    text = '[sync]\ninterval = "1h"\n' + METER.replace('unit = "V",', 'unit = "V", alarm_above = 250,')
+    agent = Agent(site(tmp_path, text, free_port()))
+    made = asyncio.Event()
+    turn = agent.turn
+
+    async def counted(notes=()):
+        report = await turn(notes)
+        if any("volts" in sentence for sentence in report.drift_report["triggers"]):
+            made.set()
+        return report
+
+    agent.turn = counted
+
+    def put(volts):
+        at = Instant(1_700_000_000_000, 10**9, True)
+        agent.inbox.put([Reading(Anchor("meter", "fc4", at), "volts", volts)])
+
+    async def day():
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.run(stop, lambda: put(251.0)))
+            await made.wait()  # an hour before its time
+            stop.set()
+
+    try:
+        asyncio.run(day())
+    finally:
+        agent.close()
+
+
+def test_urgent_is_what_passes_a_limit_and_not_what_stays_beyond_it(tmp_path):
+    inbox = Inbox(
+        limits=limits_of(site(tmp_path, METER.replace('unit = "V",', 'unit = "V", alarm_below = 200,')).sources)
+    )
+
+    def urgent(value, quality="good"):
+        inbox.urgent.clear()
+        at = Instant(1_700_000_000_000, 10**9, True)
+        inbox.put([Reading(Anchor("meter", "fc4", at), "volts", value, quality)])
+        return inbox.urgent.is_set()
+
+    told = [urgent(v) for v in (230.0, 199.0, 198.0, 200.0, 199.0)]
+    assert told == [False, True, False, False, True]
+    assert not urgent(None, "bad:timeout")
