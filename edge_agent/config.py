@@ -15,18 +15,23 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from edge_agent.judge.rulebook import rulebook_problems
+from edge_agent.model.action import Approver
 from edge_agent.model.checked import Name, check, close_match, shown
-from edge_agent.model.errors import ConfigError, EdgeAgentError, Problem
+from edge_agent.model.errors import ConfigError, EdgeAgentError, Problem, TrustError
 from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
 from edge_agent.model.profile import ModbusProfile, Point, Profile, RegisterPoint, SerialProfile
 from edge_agent.model.site import (
     AgentSettings,
+    ApproverSettings,
     BrokerAccess,
     ComparisonSettings,
     DriftSettings,
     EntitySettings,
     ModbusSettings,
     MqttSettings,
+    PlaybookSettings,
+    PolicySettings,
     RelationshipSettings,
     SerialSettings,
     Settings,
@@ -38,6 +43,7 @@ from edge_agent.model.site import (
     TransitionSettings,
     UpstreamSettings,
 )
+from edge_agent.seal.keys import PublicKey
 from edge_agent.store.keys import load_public
 from edge_agent.twin.rules import flaws
 
@@ -45,13 +51,21 @@ Access = TypeVar("Access", bound=BrokerAccess | TlsAccess)
 
 MIN_INTERVAL_S = 0.05
 """A beat shorter than this costs more in signatures and fsyncs than it tells."""
-_TABLES = {"agent": AgentSettings, "sync": SyncSettings, "upstream": UpstreamSettings, "drift": DriftSettings}
+_TABLES = {
+    "agent": AgentSettings,
+    "sync": SyncSettings,
+    "upstream": UpstreamSettings,
+    "drift": DriftSettings,
+    "policy": PolicySettings,
+}
 _LISTS = {
     "sources": SourceSettings,
     "entities": EntitySettings,
     "relationships": RelationshipSettings,
     "transitions": TransitionSettings,
     "comparisons": ComparisonSettings,
+    "playbooks": PlaybookSettings,
+    "approvers": ApproverSettings,
 }
 _FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file", "mirror_key")
 _ONE_OF = (("username", "username_file", "username_env"), ("password_file", "password_env"))
@@ -89,14 +103,16 @@ def examine(path: Path) -> Examined:
     sound = settings or _what_holds(raw)
     sources = tuple(_sources(sound, path, problems))
     problems.extend(_clashes(sound, sources, place))
+    roster = tuple(_roster(sound, place, problems))
     if settings is not None:
         # Only then: what refers to a table that is wrong would be told as referring to nothing.
         problems.extend(_loose_ends(settings, sources, place))
+        problems.extend(rulebook_problems(settings, sources, place))
     problems.extend(_limits(sound, path, place))
     if settings is None or problems:
         return Examined(None, sources, problems)
     settings, sources = _anchored(settings, sources, path)
-    return Examined(Site(settings, sources, hashlib.sha256(text).hexdigest()), sources, problems)
+    return Examined(Site(settings, sources, hashlib.sha256(text).hexdigest(), roster), sources, problems)
 
 
 def _what_holds(raw: dict[str, Any]) -> Settings:
@@ -232,6 +248,22 @@ def _moved(problem: Problem, place: str) -> Problem:
     if problem.place == "profile":
         return Problem(f"{place}.profile", problem.got, problem.wanted, problem.hint)
     return problem
+
+
+def _roster(settings: Settings, place: str, problems: list[Problem]) -> Iterator[Approver]:
+    """Read the approvers' keys; one that may not be used is left out after its problem was noted."""
+    seen: dict[str, str] = {}
+    for written in settings.approvers:
+        where = f"{place}approvers.{written.name}.key"
+        try:
+            key = PublicKey.from_text(written.key.encode())
+        except TrustError as error:
+            problems.append(Problem(where, shown(written.key), "a line `ssh-ed25519 AAAA…`", str(error)))
+            continue
+        if key.keyid in seen:
+            problems.append(Problem(where, f"the key of {seen[key.keyid]}", "a key of its own for each approver"))
+        seen[key.keyid] = written.name
+        yield Approver(written.name, key.keyid, key.raw, written.role, float(written.max_risk), written.revoked)
 
 
 def _clashes(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:

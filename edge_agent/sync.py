@@ -5,30 +5,48 @@
     (rollback) → summarize
 
 `assess` is everything up to constrain: no await, no clock, no disk. Its result is sealed in one record and is
-durable before anything is done about it. `carry_out` touches the plant, and only for a plan that was permitted.
+durable before anything is done about it. `carry_out` touches the plant, and only for a plan that was approved and
+permitted; what is asked, heard and closed on the way there is desk.py.
 `await` is the visible mark of touching the world. What an action changed comes back as readings in the next
 turn; nothing else alters the world. tests/test_sync.py holds the order of the calls against the list above.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
+from edge_agent.desk import Post, Refusals, ask, due, forget, listen, tell, unmet_criteria, with_desk
+from edge_agent.judge.approve import Present, move_entry
 from edge_agent.judge.comparison import Comparisons, compare
-from edge_agent.judge.constrain import constrain
+from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.findings import acknowledge, alarms_of, endings, group
+from edge_agent.judge.lifecycle import Move, moved
 from edge_agent.judge.monitor import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
+from edge_agent.judge.playbooks import Target, playbook_plans, targets
 from edge_agent.judge.risk import Limits, Unheard, estimate_risk, forecast_risk, next_interval
+from edge_agent.judge.rulebook import LOOKS
 from edge_agent.judge.summarize import brief, summarize
-from edge_agent.model.action import Checkpoint, Outcome, Plan, Result, Ruling
+from edge_agent.judge.verdict import Judged, Seen, agrees, astray, judge_restored, judge_written, restored, unmet
+from edge_agent.model.action import (
+    Action,
+    Approver,
+    Checkpoint,
+    Outcome,
+    Plan,
+    Result,
+    Ruling,
+    Step,
+    Undo,
+    Write,
+)
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.errors import LinkError, TrustError, WireError
-from edge_agent.model.finding import Acknowledgement
 from edge_agent.model.layout import local_name, sensor_ref
 from edge_agent.model.reading import GOOD, Event, Instant, Reading, Value
 from edge_agent.model.record import Entry, Record, Report, Sealed, Snapshot, SnapshotReason
 from edge_agent.model.site import Site
 from edge_agent.model.world import Delta, World, replace_world
+from edge_agent.seal.actions import roster_digest, settings_digest
 from edge_agent.seal.digest import Digests, entity_digests, root_digest
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.records import seal_record, seal_snapshot
@@ -41,7 +59,9 @@ from edge_agent.twin.transition import Holding, Rule, rules, transition
 
 HORIZON_S = 24 * 3600.0
 """How far ahead risk is forecast: a day is what a person on call can act within."""
-_NOTHING = Delta({}, {}, {}, {})
+NO_POST = Post()
+RESTARTED = "the agent was started anew while it was under way: it is read, and not written"
+WRITTEN = "every step was acknowledged"
 
 
 class Ledger(Protocol):
@@ -60,8 +80,20 @@ class Hands(Protocol):
     async def read(self, source: str, point: str) -> Value:
         """Return what the point holds now, None when that is not good. Raises LinkError, WireError."""
 
-    async def write(self, source: str, point: str, value: Value) -> None:
-        """Write, and wait until the device has settled. Raises LinkError, WireError, TrustError."""
+    async def write(self, source: str, point: str, value: Value, hold_s: float | None) -> None:
+        """Write; with `hold_s` the device takes it back by itself. Raises LinkError, WireError, TrustError.
+
+        After a TrustError nothing was sent. After any other it is not known whether it was done.
+        """
+
+    async def settle(self, seconds: float) -> None:
+        """Wait as long as a device needs."""
+
+    def near(self, source: str) -> Sequence[str]:
+        """Return the points of a source that a write which goes astray could hit."""
+
+    def now(self) -> Instant:
+        """Return the present instant: acting takes time."""
 
 
 class Ground(NamedTuple):
@@ -77,6 +109,11 @@ class Ground(NamedTuple):
     comparisons: Comparisons
     key: PrivateKey
     boot: bytes
+    writable: Mapping[str, Target]
+    roster: Mapping[str, Approver]
+    """By keyid."""
+    policy_digest: bytes
+    roster_digest: bytes
 
 
 class Standing(NamedTuple):
@@ -89,6 +126,12 @@ class Standing(NamedTuple):
     holding: Holding
     advised: frozenset[str]
     """Ids of the plans already told."""
+    refusals: Refusals = Refusals()
+    """Of approvals."""
+    mine: frozenset[str] = frozenset()
+    """Ids of the actions that this process has read back as written, and whose criteria it waits for."""
+    locked: str = ""
+    """Why nothing may be written for now, or empty."""
 
 
 def ground(
@@ -98,6 +141,7 @@ def ground(
     bound = bindings(site, world)
     weights: dict[str, float] = {e.id: e.criticality for e in site.settings.entities}
     criticality = {v.number: weights.get(local_name(v.entity), 0.5) for v in world.variables.values()}
+    settings = site.settings
     return Ground(
         site=site,
         bindings=bound,
@@ -109,6 +153,10 @@ def ground(
         comparisons=comparisons or Comparisons(site, world.variables),
         key=key,
         boot=boot,
+        writable=targets(site),
+        roster={approver.keyid: approver for approver in site.roster},
+        policy_digest=settings_digest({"policy": settings.policy, "playbooks": settings.playbooks}),
+        roster_digest=roster_digest(site.roster),
     )
 
 
@@ -120,25 +168,27 @@ async def sync(
     hands: Hands,
     now: Instant,
     notes: Iterable[Entry] = (),
-    asks: Sequence[Acknowledgement] = (),
+    post: Post = NO_POST,
 ) -> tuple[Standing, Report]:
     """Make one turn: assess, commit, carry out what was permitted, summarize.
 
-    `notes` are the service's own entries for this turn's record (start, stop, drop); `asks` are what people on site
-    acknowledged. A turn that changed and
-    decided nothing leaves no record. Raises StoreError when a record cannot be made durable.
+    `notes` are the service's own entries for this turn's record (start, stop, drop); `post` is what people said. A
+    turn that changed and decided nothing leaves no record. Raises StoreError when a record cannot be made durable.
     """
-    found = assess(standing, receive(readings), ground, now, asks)
+    before, found = standing.world, assess(standing, receive(readings), ground, now, post)
     entries = (*notes, *found.entries)
     if found.delta or entries:
         entries = (brief(found), *entries)
         standing = await commit(standing, found.world, found.delta, entries, ground, ledger, now)
-    standing = standing._replace(holding=found.holding, advised=frozenset(r.plan.id for r in found.rulings))
-    outcomes: list[Outcome] = []
-    for ruling in found.rulings:
-        if ruling.verdict == "permit":
-            standing, outcome = await carry_out(standing, ruling.plan, ground, ledger, hands, now)
-            outcomes.append(outcome)
+    standing = standing._replace(
+        holding=found.holding,
+        advised=frozenset(r.plan.id for r in found.rulings),
+        refusals=Refusals(found.refused, found.told_ms),
+    )
+    outcomes = [*_passed(before, found.world)]
+    for action in due(found.world.actions, found.rulings, now.mono_ns // 1_000_000, standing.mine):
+        standing, outcome = await carry_out(standing, action, ground, ledger, hands)
+        outcomes.append(outcome)
     state = root_digest(standing.world.world_id, standing.digests)
     limits = Limits(*ground.site.settings.sync.limits_s)
     advice = next_interval(found.risk, found.ahead, Unheard(found.readings - found.good, found.readings), limits)
@@ -151,11 +201,7 @@ def receive(readings: Sequence[Reading]) -> Sequence[Reading]:
 
 
 def assess(
-    standing: Standing,
-    readings: Sequence[Reading],
-    ground: Ground,
-    now: Instant,
-    asks: Sequence[Acknowledgement] = (),
+    standing: Standing, readings: Sequence[Reading], ground: Ground, now: Instant, post: Post = NO_POST
 ) -> Assessment:
     """Return what the readings mean: the next world, what was noticed, and what is advised."""
     before = standing.world
@@ -170,25 +216,33 @@ def assess(
     alarms = detect_anomaly(ground.watch, events, replace_world(moved, findings=told), now.at_ms)
     apart = compare(ground.comparisons, events, told, now.at_ms)
     findings = group({**alarms, **apart}, moved.findings, moved, now.at_ms, ground.criticality)
-    findings, heard = acknowledge(findings, asks)
-    after = moved if findings == moved.findings else replace_world(moved, findings=findings)
+    findings, quieted = acknowledge(findings, post.acknowledged)
+    noticed = moved if findings == moved.findings else replace_world(moved, findings=findings)
     # With delta_only nothing is weighed: no risk and no plan, and so no action.
     weighed = () if mode == "delta_only" else tuple(findings.values())
     courses = [*ground.watch.trends(), *ground.comparisons.trends()] if weighed else []
     risk = estimate_risk(weighed, ground.criticality)
     ahead = forecast_risk(risk, courses, HORIZON_S)
-    plans = plan(weighed, risk, ahead)
-    rulings = constrain(plans, None)
+    present, bounds = _present(standing, ground, now)
+    heard = with_desk(noticed, desk := listen(noticed, post, ground.roster, present, standing.mine))
+    answers = () if mode == "delta_only" else playbook_plans(ground.site, heard, risk, ahead, ground.writable)
+    plans = plan(weighed, risk, ahead) + answers
+    rulings = constrain(plans, heard, bounds)
+    desk = ask(desk, rulings, bounds.policy, (before.version, standing.head), post.seed, present)
+    after = with_desk(noticed, forget(desk, bounds))
+    refused, refusals = tell(standing.refusals, desk.refused, present.mono_ms)
     return Assessment(
         world=after,
-        # Taken again at the end, so that transitions and findings are in what is sealed.
+        # Taken again at the end, so that transitions, findings and actions are in what is sealed.
         delta=compose(changes, diff(stated, after)),
         entries=(
             *learned,
             *passages,
-            *heard,
+            *quieted,
             *endings(before.findings, findings, now.at_ms),
             *_advice(rulings, standing.advised),
+            *desk.entries,
+            *refused,
             *_drops(dropped),
         ),
         holding=holding,
@@ -198,6 +252,8 @@ def assess(
         ahead=ahead,
         rulings=rulings,
         anchors=_evidence(events),
+        refused=refusals.counts,
+        told_ms=refusals.told_ms,
     )
 
 
@@ -244,92 +300,211 @@ def snapshot_of(standing: Standing, ground: Ground, reason: SnapshotReason) -> t
 
 
 async def carry_out(
-    standing: Standing, plan: Plan, ground: Ground, ledger: Ledger, hands: Hands, now: Instant
+    standing: Standing, action: Action, ground: Ground, ledger: Ledger, hands: Hands
 ) -> tuple[Standing, Outcome]:
-    """Checkpoint, act, verify, audit, and roll back what failed. Nothing is written without a checkpoint."""
-    standing, mark = await checkpoint(standing, plan, ground, ledger, hands, now)
-    if mark is None:
-        return standing, Outcome(plan, "failed", "what stood there before could not be read: nothing was written", None)
-    fault = await act(plan, hands)
-    result, reason = await verify(plan, hands, fault)
-    standing = await audit(standing, "verify", plan, {"result": result, "reason": reason}, ground, ledger, now)
-    if result != "verified":
-        result, reason = await rollback(plan, mark, hands, reason)
-        standing = await audit(standing, "rollback", plan, {"result": result, "reason": reason}, ground, ledger, now)
-    return standing, Outcome(plan, result, reason, mark)
+    """Checkpoint, act, verify, audit, and roll back what failed; each move durable before it takes effect.
+
+    An approved action is begun. One that was under way when a process ended is never written to again, but read: what
+    stands there decides. One whose criteria did not come about in time is read once more, and rolled back.
+    """
+    tried, fault = len(action.plan.steps), RESTARTED
+    begun = action.stage == "approved"
+    overdue = action.id in standing.mine
+    if begun:
+        standing, action = await checkpoint(standing, action, ground, ledger, hands)
+        tried, fault = await act(action, hands) if action.stage == "writing" else (0, "")
+    if action.stage == "writing":
+        move: Move = "read_back" if tried else "fail"
+        standing, action = await _move(standing, action, move, fault or WRITTEN, ground, ledger, hands)
+    if action.stage == "verifying":
+        verdict = await verify(action, standing.world, hands, fault, final=overdue, may_undo=begun or overdue)
+        standing, action = await audit(standing, action, verdict, ground, ledger, hands)
+    if action.stage == "rolling_back":
+        verdict = await rollback(action, hands, tried if begun or overdue else 0)
+        standing, action = await audit(standing, action, verdict, ground, ledger, hands)
+    waits = {action.id} if action.stage == "verifying" else set()
+    return standing._replace(mine=standing.mine - {action.id} | waits), _outcome(action)
 
 
 async def checkpoint(
-    standing: Standing, plan: Plan, ground: Ground, ledger: Ledger, hands: Hands, now: Instant
-) -> tuple[Standing, Checkpoint | None]:
-    """Seal what the points hold and what is intended, and keep a snapshot; None when they cannot be read."""
+    standing: Standing, action: Action, ground: Ground, ledger: Ledger, hands: Hands
+) -> tuple[Standing, Action]:
+    """Read what stands there, keep a snapshot, and make the intent durable: from here on the approval is used up.
+
+    The action is `writing` then, or `failed` when what stands there cannot be read.
+    """
     try:
-        before = [await hands.read(step.source, step.point) for step in plan.steps]
-    except (LinkError, WireError):
-        before = [None]
-    facts: dict[str, Value] = {
-        f"{sensor_ref(step.source, step.point)} before": value for step, value in zip(plan.steps, before, strict=False)
-    }
-    standing = await audit(standing, "checkpoint", plan, facts, ground, ledger, now)
-    if None in before:
-        return standing, None
-    await ledger.keep(*snapshot_of(standing, ground, "checkpoint"))
-    return standing, Checkpoint(standing.world.version, standing.head, tuple(before))
-
-
-async def act(plan: Plan, hands: Hands) -> str | None:
-    """Write the steps in order; return why it stopped, or None."""
-    try:
-        for step in plan.steps:
-            found = await hands.read(step.source, step.point)
-            if found != step.expect:
-                return f"{step.source}.{step.point} holds {found!r}, expected {step.expect!r}"
-            await hands.write(step.source, step.point, step.value)
-    except (LinkError, WireError, TrustError) as error:
-        return str(error)
-    return None
-
-
-async def verify(plan: Plan, hands: Hands, fault: str | None) -> tuple[Result, str]:
-    """Read every target back; what was acknowledged is not yet done."""
-    try:
-        found = [await hands.read(step.source, step.point) for step in plan.steps]
+        before = [await hands.read(step.source, step.point) for step in action.plan.steps]
+        near = await _near(action.plan, hands)
     except (LinkError, WireError) as error:
-        return "unknown", f"cannot be read back: {error}"
-    wrong = [
-        f"{step.source}.{step.point} holds {value!r}, wanted {step.value!r}"
-        for step, value in zip(plan.steps, found, strict=True)
-        if value != step.value
-    ]
-    if fault is not None or wrong:
-        return "failed", "; ".join([*([] if fault is None else [fault]), *wrong])
-    return "verified", "every target reads back as written"
+        return await _move(standing, action, "fail", f"nothing was written: {error}", ground, ledger, hands)
+    if None in before:
+        reason = "nothing was written: what stands there is not good"
+        return await _move(standing, action, "fail", reason, ground, ledger, hands)
+    await ledger.keep(*snapshot_of(standing, ground, "checkpoint"))
+    mark, now = Checkpoint(standing.world.version, standing.head), hands.now()
+    marked = moved(
+        action, "checkpoint", now.at_ms, "a snapshot is kept", checkpoint=mark, before=tuple(before), near=near
+    )
+    writes = tuple(_write(step, ground.boot, now) for step in action.plan.steps)
+    intended = moved(marked, "intend", now.at_ms, "it is written next", writes=writes)
+    held = {f"{sensor_ref(s.source, s.point)} before": v for s, v in zip(action.plan.steps, before, strict=True)}
+    wanted = {f"{sensor_ref(s.source, s.point)} wanted": s.value for s in action.plan.steps}
+    entries = (
+        move_entry(action, marked, "checkpoint", {"seq": mark.seq, "head": mark.head.hex(), **held}),
+        move_entry(marked, intended, "intend", wanted),
+    )
+    return await _commit_action(standing, intended, entries, ground, ledger, now), intended
 
 
-async def rollback(plan: Plan, mark: Checkpoint, hands: Hands, reason: str) -> tuple[Result, str]:
-    """Put back what stood before, last step first, and read it back; what cannot be read calls a person."""
+async def act(action: Action, hands: Hands) -> tuple[int, str]:
+    """Write the steps in order; return how many were tried, and why it stopped, or nothing."""
+    tried = 0
     try:
-        for step, value in reversed(list(zip(plan.steps, mark.before, strict=True))):
-            if await hands.read(step.source, step.point) != value:
-                await hands.write(step.source, step.point, value)
-        found = tuple([await hands.read(step.source, step.point) for step in plan.steps])
-    except (LinkError, WireError, TrustError) as error:
-        return "unknown", f"{reason}; rolling back: {error}"
-    return ("rolled_back", reason) if found == mark.before else ("unknown", f"{reason}; rolled back to {found!r}")
+        for step in action.plan.steps:
+            found = await hands.read(step.source, step.point)
+            if not agrees(found, step.expect, step.tolerance):
+                return tried, f"{step.source}.{step.point} holds {found!r}, expected {step.expect!r}"
+            tried += 1
+            await hands.write(step.source, step.point, step.value, step.hold_s)
+            await hands.settle(step.settle_s)
+    except TrustError as error:  # nothing was sent
+        return tried - 1, str(error)
+    except (LinkError, WireError) as error:
+        return tried, f"{error}"
+    return tried, ""
+
+
+async def verify(action: Action, world: World, hands: Hands, fault: str, *, final: bool, may_undo: bool) -> Judged:
+    """Read the targets and their neighbours back; what was acknowledged is not yet done.
+
+    It counts when two looks in a row, a settling time apart, agree. `final` says that the criteria's time is over.
+    """
+
+    def wrong(found: Sequence[Value], near: Mapping[str, Value]) -> list[str]:
+        return [*unmet(action.plan, found), *astray(action, near)]
+
+    seen = await _look(action, hands, lambda step: step.shown_at, wrong)
+    criteria = unmet_criteria(action.plan, world)
+    return judge_written(action, seen, fault, criteria, hands.now(), final=final, may_undo=may_undo)
+
+
+async def rollback(action: Action, hands: Hands, tried: int) -> Judged:
+    """Write the inverse of the steps that were tried, and read it back; what cannot be read calls a person.
+
+    Nothing is written when nothing was tried: a process that ended may have written it already.
+    """
+    steps = {(step.source, step.point) for step in action.plan.steps}
+    attempted = {(step.source, step.point) for step in action.plan.steps[:tried]}
+    before = {(s.source, s.point): value for s, value in zip(action.plan.steps, action.before, strict=True)}
+    faults = []
+    for undo in action.plan.inverse if tried else ():
+        place = (undo.source, undo.point)
+        if place in steps and place not in attempted:
+            continue
+        try:
+            await hands.write(*place, before[place] if undo.value is None else undo.value, None)
+        except (LinkError, WireError, TrustError) as error:
+            faults.append(str(error))
+        await hands.settle(undo.settle_s)
+    seen = await _look(action, hands, lambda step: step.point, lambda found, near: [*restored(action, found, near)])
+    return judge_restored(action, seen, faults)
 
 
 async def audit(
+    standing: Standing, action: Action, verdict: Judged, ground: Ground, ledger: Ledger, hands: Hands
+) -> tuple[Standing, Action]:
+    """Make durable what was found and what follows from it, in a record of its own; when it is to be undone, before it is."""
+    fields: dict[str, Any] = {"found": verdict.found, "held_mono_ms": verdict.held_mono_ms}
+    if verdict.move == "undo":
+        now = hands.now()
+        fields["writes"] = (*action.writes, *(_write(undo, ground.boot, now) for undo in action.plan.inverse))
+    return await _move(standing, action, verdict.move, verdict.reason, ground, ledger, hands, **fields)
+
+
+async def _move(
     standing: Standing,
-    kind: str,
-    plan: Plan,
-    facts: Mapping[str, Value],
+    action: Action,
+    move: Move,
+    reason: str,
     ground: Ground,
     ledger: Ledger,
-    now: Instant,
+    hands: Hands,
+    **fields: Any,
+) -> tuple[Standing, Action]:
+    """Make one move of an action durable, before it takes effect."""
+    now = hands.now()
+    after = moved(action, move, now.at_ms, reason, **fields)
+    found = {
+        f"{sensor_ref(step.source, step.shown_at)} found": value
+        for step, value in zip(after.plan.steps, fields.get("found", ()), strict=False)
+    }
+    entry = move_entry(action, after, move, found)
+    return await _commit_action(standing, after, (entry,), ground, ledger, now), after
+
+
+async def _commit_action(
+    standing: Standing, action: Action, entries: tuple[Entry, ...], ground: Ground, ledger: Ledger, now: Instant
 ) -> Standing:
-    """Make one step of an action durable, in a record of its own."""
-    entry = Entry(kind, {"plan": plan.id, **facts})
-    return await commit(standing, standing.world, _NOTHING, (entry,), ground, ledger, now)
+    world = replace_world(standing.world, actions={**standing.world.actions, action.id: action})
+    return await commit(standing, world, Delta({}, {}, {}, {}, {action.id: action}), entries, ground, ledger, now)
+
+
+async def _look(
+    action: Action,
+    hands: Hands,
+    where: Callable[[Step], str],
+    wrong: Callable[[Sequence[Value], Mapping[str, Value]], list[str]],
+) -> Seen:
+    """Look until two looks in a row find nothing wrong, or for the last time; a settling time apart."""
+    plan, pause_s, good = action.plan, max(step.settle_s for step in action.plan.steps), 0
+    seen = Seen((), (), "it was not looked at")
+    for look in range(LOOKS):
+        if look:
+            await hands.settle(pause_s)
+        try:
+            found = tuple([await hands.read(step.source, where(step)) for step in plan.steps])
+            near = await _near(plan, hands)
+        except (LinkError, WireError) as error:
+            seen, good = Seen((), (), str(error)), 0
+            continue
+        seen = Seen(found, tuple(wrong(found, near)), "")
+        good = 0 if seen.wrong else good + 1
+        if good == 2:  # noqa: PLR2004 - one that does it and takes it back at once must be found out
+            return seen
+    return seen if seen.wrong or seen.fault else seen._replace(wrong=("it does not stay as it is",))
+
+
+async def _near(plan: Plan, hands: Hands) -> dict[str, Value]:
+    """Return what stands beside the targets, on each device that is written to."""
+    sources = dict.fromkeys(step.source for step in plan.steps)
+    return {f"{source}.{point}": await hands.read(source, point) for source in sources for point in hands.near(source)}
+
+
+def _write(at: Step | Undo, boot: bytes, now: Instant) -> Write:
+    return Write(at.source, at.point, now.at_ms, boot, now.mono_ns // 1_000_000)
+
+
+def _outcome(action: Action) -> Outcome:
+    result: Result = "pending" if action.stage == "verifying" else cast("Result", action.stage)
+    return Outcome(action, result, action.reason)
+
+
+def _passed(before: World, after: World) -> Iterator[Outcome]:
+    """Give the actions whose criteria have come about in this turn."""
+    for key, action in after.actions.items():
+        if action.stage == "verified" and key in before.actions and before.actions[key].stage != "verified":
+            yield _outcome(action)
+
+
+def _present(standing: Standing, ground: Ground, now: Instant) -> tuple[Present, Bounds]:
+    """Return what approvals and plans are held against in this turn."""
+    site, mono_ms = ground.site, now.mono_ns // 1_000_000
+    present = Present(
+        site.world_id, ground.key.public.keyid, ground.policy_digest, ground.roster_digest, ground.boot, mono_ms,
+        now.at_ms, standing.locked,
+    )  # fmt: skip
+    return present, Bounds(site.settings.policy, ground.writable, ground.boot, mono_ms, now.at_ms, standing.locked)
 
 
 def _advice(rulings: Iterable[Ruling], told: frozenset[str]) -> Iterable[Entry]:

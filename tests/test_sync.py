@@ -12,9 +12,8 @@ from worlds import KEY
 
 import edge_agent.sync as loop
 from edge_agent.judge.monitor import Watch
-from edge_agent.model.action import Plan, Step
 from edge_agent.model.checked import plain
-from edge_agent.model.errors import LinkError, StoreError, TrustError
+from edge_agent.model.errors import StoreError
 from edge_agent.model.finding import Acknowledgement
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import ZERO_DIGEST, Entry
@@ -62,27 +61,13 @@ class FakeLedger:
 
 
 class FakePlant:
-    """Points that can be read and written, and the ways in which a device lies."""
+    """Points that are never touched here; tests/test_acting.py touches them."""
 
-    def __init__(self, journal, **points):
-        self.points = points
+    def __init__(self, journal):
         self.journal = journal
-        self.lie = None
 
-    async def read(self, source, point):
-        if self.lie == "silent":
-            raise LinkError("no answer", "timeout")
-        return self.points[point]
-
-    async def write(self, source, point, value):
+    async def write(self, source, point, value, hold_s):
         self.journal.append(f"write {point}={value}")
-        if self.lie == "dies":
-            self.lie = "silent"
-            raise LinkError("no answer", "timeout")
-        if self.lie == "next door":
-            self.points["volts"] = value
-        elif self.lie != "does nothing":
-            self.points[point] = value
 
 
 class Bench:
@@ -94,7 +79,7 @@ class Bench:
         world = baseline(self.site, start)
         self.ground = loop.ground(self.site, world, watch_of(self.site, world), KEY, b"b" * 16)
         self.ledger = FakeLedger()
-        self.plant = FakePlant(self.ledger.journal, volts=230.0, relay=False, serial_number=7)
+        self.plant = FakePlant(self.ledger.journal)
         standing = loop.Standing(start, entity_digests(start), ZERO_DIGEST, {}, frozenset())
         self.now = Instant(1_700_000_000_000, 1_000_000_000, True)
         self.standing = asyncio.run(
@@ -113,13 +98,6 @@ class Bench:
             Anchor("meter", "fc4", Instant(self.now.at_ms + 500, self.now.mono_ns + 500, True)), point, value, quality
         )
 
-    def carry_out(self, *steps):
-        plan = Plan("p1", "switch the relay", tuple(steps), ())
-        self.standing, outcome = asyncio.run(
-            loop.carry_out(self.standing, plan, self.ground, self.ledger, self.plant, self.now)
-        )
-        return outcome
-
 
 def watch_of(found, world):
     return Watch(found.settings.drift, world, found)
@@ -128,9 +106,6 @@ def watch_of(found, world):
 @pytest.fixture
 def bench(tmp_path):
     return Bench(tmp_path)
-
-
-ON = Step("meter", "relay", True, False)
 
 
 def test_the_steps_are_called_in_the_order_of_the_specification():
@@ -209,71 +184,6 @@ def test_notes_of_the_service_stand_in_the_record(bench):
 def test_nothing_is_written_without_a_policy(bench):
     bench.turn(*[bench.reading("volts", 230.0)] * 50)
     assert not [line for line in bench.ledger.journal if line.startswith("write")]
-
-
-def test_an_action_is_checkpointed_before_and_audited_after(bench):
-    outcome = bench.carry_out(ON)
-    assert outcome.result == "verified"
-    assert bench.ledger.journal[1:] == ["record checkpoint", "snapshot checkpoint", "write relay=True", "record verify"]
-    assert bench.ledger.snapshots[-1].head == outcome.checkpoint.head
-    assert outcome.checkpoint.before == (False,)
-
-
-def test_without_a_durable_checkpoint_nothing_is_written(bench):
-    bench.ledger.broken = True
-    with pytest.raises(StoreError):
-        bench.carry_out(ON)
-    assert "write relay=True" not in bench.ledger.journal
-
-
-def test_a_point_that_cannot_be_read_is_not_written(bench):
-    bench.plant.lie = "silent"
-    outcome = bench.carry_out(ON)
-    assert (outcome.result, outcome.checkpoint) == ("failed", None)
-    assert not [line for line in bench.ledger.journal if line.startswith("write")]
-
-
-def test_another_value_than_expected_stops_the_action_before_the_write(bench):
-    bench.plant.points["relay"] = True
-    outcome = bench.carry_out(Step("meter", "relay", False, False))
-    assert outcome.result == "rolled_back"
-    assert not [line for line in bench.ledger.journal if line.startswith("write")]
-    assert "expected False" in outcome.reason
-
-
-def test_a_write_that_does_nothing_is_never_a_success(bench):
-    bench.plant.lie = "does nothing"
-    outcome = bench.carry_out(ON)
-    assert outcome.result == "rolled_back"
-    assert "wanted True" in outcome.reason
-
-
-def test_a_device_that_dies_while_it_is_written_ends_unknown_and_audited(bench):
-    bench.plant.lie = "dies"
-    outcome = bench.carry_out(ON)
-    assert outcome.result == "unknown"
-    assert bench.ledger.journal[-2:] == ["record verify", "record rollback"]
-
-
-def test_what_failed_halfway_is_put_back_last_step_first(bench):
-    second = Step("meter", "volts", 0.0, 999.0)
-    outcome = bench.carry_out(ON, second)
-    assert outcome.result == "rolled_back"
-    assert [line for line in bench.ledger.journal if line.startswith("write")] == [
-        "write relay=True",
-        "write relay=False",
-    ]
-    assert bench.plant.points["relay"] is False
-
-
-def test_a_profile_that_forbids_a_write_ends_the_action(bench):
-    async def forbidden(source, point, value):
-        raise TrustError("not writable")
-
-    bench.plant.write = forbidden
-    outcome = bench.carry_out(ON)
-    assert outcome.result == "rolled_back"
-    assert "not writable" in outcome.reason
 
 
 def test_the_loop_reads_no_clock_and_no_disk():

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.config import examine
+from edge_agent.judge.rulebook import rulebook_in_words
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.layout import variable_path
 from edge_agent.model.site import Site
@@ -90,4 +91,4 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
         if settings.upstream.mirror_key is not None:
             signs = "frees" if settings.upstream.release == "mirror" else "is heard, and frees nothing"
             yield f"    a receipt signed by {settings.upstream.mirror_key} {signs}"
-    yield "  nothing is ever written to a device: there is no policy"
+    yield from (f"  {line}" for line in rulebook_in_words(settings))

@@ -1,17 +1,172 @@
-"""What policy says to plans. There is no policy language yet, so that nothing may be written."""
+"""What policy says to plans: it refuses, lets them wait for an approval, or permits what was approved.
 
-from collections.abc import Iterable
+Each plan is held against the same table of limits twice: when it is proposed, and again, with what is so then, when
+its approval is in. Without a policy nothing may be written. Nothing here writes.
+"""
 
-from edge_agent.model.action import Plan, Ruling
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from edge_agent.judge.playbooks import Target
+from edge_agent.model.action import Action, Plan, Ruling, Write
+from edge_agent.model.condition import Condition
+from edge_agent.model.layout import variable_path
+from edge_agent.model.reading import GOOD, Value
+from edge_agent.model.site import PointPolicy, PolicySettings
+from edge_agent.model.world import State, World
+
+HOUR_S, DAY_S = 3600.0, 86400.0
 
 
-def constrain(plans: Iterable[Plan], policy: None) -> tuple[Ruling, ...]:
-    """Return a ruling for each plan, in order. `policy` is the missing one: a plan that writes is refused."""
-    return tuple(_rule(plan, policy) for plan in plans)
+class Bounds(NamedTuple):
+    """What plans are held against."""
+
+    policy: PolicySettings | None
+    writable: Mapping[str, Target]
+    boot: bytes
+    mono_ms: int
+    at_ms: int
+    locked: str
+    """Why nothing may be written for now, or empty."""
 
 
-def _rule(plan: Plan, policy: None) -> Ruling:
+class _Case(NamedTuple):
+    plan: Plan
+    policy: PolicySettings
+    bounds: Bounds
+    states: Mapping[str, State]
+    """By `entity.point`."""
+    actions: Mapping[str, Action]
+    """Those that count: not the one that is judged."""
+
+    @property
+    def points(self) -> Iterator[tuple[str, PointPolicy | None, Value]]:
+        """Each point that the plan would write, what policy says of it, and the value."""
+        ruled = {rule.point: rule for rule in self.policy.points}
+        names = {(at.source, at.point): path for path, at in self.bounds.writable.items()}
+        for step in self.plan.steps:
+            path = names.get((step.source, step.point), f"{step.source}.{step.point}")
+            yield path, ruled.get(path), step.value
+        for undo in self.plan.inverse:
+            path = names.get((undo.source, undo.point), f"{undo.source}.{undo.point}")
+            yield path, ruled.get(path), undo.value
+
+
+def constrain(plans: Iterable[Plan], world: World, bounds: Bounds) -> tuple[Ruling, ...]:
+    """Return a ruling for each new plan and for each action that was approved, in order."""
+    approved = [action for action in world.actions.values() if action.stage == "approved"]
+    return (
+        *(_rule(plan, world, bounds, None) for plan in plans),
+        *(_rule(action.plan, world, bounds, action) for action in approved),
+    )
+
+
+def age_s(write: Write, bounds: Bounds) -> float:
+    """Return how long ago a write was intended: by the boot's clock, or across boots by the wall; never below 0."""
+    if write.boot == bounds.boot:
+        return max(0.0, (bounds.mono_ms - write.mono_ms) / 1000)
+    return max(0.0, (bounds.at_ms - write.at_ms) / 1000)
+
+
+def _rule(plan: Plan, world: World, bounds: Bounds, action: Action | None) -> Ruling:
     if not plan.steps:
         return Ruling(plan, "recommend", "it writes nothing: a person decides")
-    assert policy is None
-    return Ruling(plan, "refuse", "no policy is configured: nothing may be written")
+    if bounds.policy is None:
+        return Ruling(plan, "refuse", "no policy is configured: nothing may be written")
+    states = {variable_path(v.entity, v.name): world.states[v.entity][number] for number, v in world.variables.items()}
+    others = {key: each for key, each in world.actions.items() if action is None or key != action.id}
+    case = _Case(plan, bounds.policy, bounds, states, others)
+    reason = next((why for limit in LIMITS for why in limit(case)), None)
+    if reason is not None:
+        return Ruling(plan, "refuse", reason)
+    if action is None:
+        return Ruling(plan, "wait", "it writes: somebody must approve it")
+    return Ruling(plan, "permit", action.reason)
+
+
+def _locked(case: _Case) -> Iterator[str]:
+    if case.bounds.locked:
+        yield case.bounds.locked
+
+
+def _confidence(case: _Case) -> Iterator[str]:
+    if case.plan.confidence < case.policy.min_confidence:
+        yield f"the confidence in its cause is {case.plan.confidence:.2f}, below {case.policy.min_confidence:g}"
+
+
+def _points(case: _Case) -> Iterator[str]:
+    for path, rule, value in case.points:
+        if rule is None or path not in case.bounds.writable:
+            yield f"policy does not name {path}: it may not be written"
+        elif value is not None and not _within(value, rule.range):
+            yield f"{path} = {value} lies outside {rule.range[0]:g} to {rule.range[1]:g}"
+
+
+def _within(value: Value, allowed: tuple[float, float]) -> bool:
+    return isinstance(value, (int, float)) and allowed[0] <= value <= allowed[1]
+
+
+def _qualities(case: _Case) -> Iterator[str]:
+    for path, _, _ in case.points:
+        yield from _unsure(path, case.states)
+    for criterion in case.plan.criteria:
+        yield from _unsure(criterion.variable, case.states)
+
+
+def _unsure(path: str, states: Mapping[str, State]) -> Iterator[str]:
+    quality = states[path].quality if path in states else "unknown here"
+    if quality != GOOD:
+        yield f"{path} is {quality}: what is not known is not acted upon"
+
+
+def _steps(case: _Case) -> Iterator[str]:
+    for path, rule, value in case.points:
+        now = case.states[path].value if path in case.states else None
+        if rule is None or rule.step is None or value is None or isinstance(value, str):
+            continue
+        if isinstance(now, (int, float)) and abs(value - now) > rule.step:
+            yield f"{path} would go from {now} to {value}, more than {rule.step:g} at once"
+
+
+def _interlocks(case: _Case) -> Iterator[str]:
+    for lock in case.policy.interlocks:
+        condition = Condition(lock.variable, lock.is_, lock.value)
+        yield from _unsure(lock.variable, case.states)
+        if lock.variable in case.states and not condition.holds(case.states[lock.variable].value):
+            yield f"interlock: {condition} does not hold: {lock.reason}"
+
+
+def _busy(case: _Case) -> Iterator[str]:
+    """One action at a time may have a point: two would undo one another."""
+    mine = {(step.source, step.point) for step in case.plan.steps}
+    for action in case.actions.values():
+        theirs = {(step.source, step.point) for step in action.plan.steps}
+        if action.stage in ("waiting", "approved", "writing", "verifying", "rolling_back") and mine & theirs:
+            yield f"action {action.id[:8]} has to do with the same point and is {action.stage}"
+
+
+def _rates(case: _Case) -> Iterator[str]:
+    recent = [action for action in case.actions.values() if action.writes]
+    within_hour = [a for a in recent if age_s(a.writes[0], case.bounds) < HOUR_S]
+    if len(within_hour) >= case.policy.actions_per_hour:
+        yield f"{len(within_hour)} actions in the last hour, and policy allows {case.policy.actions_per_hour}"
+    writes = [write for action in recent for write in action.writes]
+    for path, rule, _ in case.points:
+        if rule is not None and path in case.bounds.writable:
+            yield from _budget(path, rule, writes, case.bounds)
+
+
+def _budget(path: str, rule: PointPolicy, writes: list[Write], bounds: Bounds) -> Iterator[str]:
+    at = bounds.writable[path]
+    ages = [age_s(write, bounds) for write in writes if (write.source, write.point) == (at.source, at.point)]
+    if ages and min(ages) < rule.min_interval:
+        yield f"{path} was written {min(ages):.0f} s ago, and policy wants {rule.min_interval:g} s between"
+    # The inverse may be needed, too: without room for both nothing is begun.
+    if sum(age < DAY_S for age in ages) + 2 > rule.daily_writes:
+        yield f"{path}: the write and its inverse would be more than {rule.daily_writes} writes in a day"
+
+
+LIMITS: tuple[Callable[[_Case], Iterator[str]], ...] = (
+    _locked, _confidence, _points, _qualities, _steps, _interlocks, _busy, _rates,
+)  # fmt: skip
+"""In this order; the first reason that is found is told."""

@@ -119,15 +119,16 @@ def _status(findings: Sequence[Anomaly], outcomes: Sequence[Outcome]) -> Status:
 
 def _actions(found: Assessment, outcomes: Sequence[Outcome]) -> dict[str, object]:
     written = [
-        f"{step.source}.{step.point} = {step.value!r}"
+        f"{step.source}.{step.point} = {step.value!r} ({o.result})"
         for o in outcomes
-        if o.result == "verified"
+        if o.action.writes
         for step in o.plan.steps
     ]
+    ruled = [f"{r.plan.summary} ({r.verdict}: {r.reason})" for r in found.rulings]
+    ended = [f"{o.plan.summary} ({o.result}: {o.reason})" for o in outcomes]
     return {
         "executed": bool(written),
-        "plan_summary": "; ".join(f"{r.plan.summary} ({r.verdict}: {r.reason})" for r in found.rulings)
-        or "nothing to do",
+        "plan_summary": "; ".join(ruled + ended) or "nothing to do",
         "changes": written,
         "safety_gates_passed": all(ruling.verdict != "refuse" for ruling in found.rulings),
         "evidence_anchors": sorted({anchor for ruling in found.rulings for anchor in ruling.plan.anchors}),
@@ -135,11 +136,12 @@ def _actions(found: Assessment, outcomes: Sequence[Outcome]) -> dict[str, object
 
 
 def _verification(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    passed = all(outcome.result == "verified" for outcome in outcomes)
+    over = [outcome for outcome in outcomes if outcome.result != "pending"]
+    passed = all(outcome.result == "verified" for outcome in over)
     return {
-        "result": "SKIPPED" if not outcomes else "PASS" if passed else "FAIL",
-        "criteria_met": [f"{o.plan.id}: {o.reason}" for o in outcomes if o.result == "verified"],
-        "evidence_anchors": [record_ref(o.checkpoint.seq) for o in outcomes if o.checkpoint is not None],
+        "result": "SKIPPED" if not over else "PASS" if passed else "FAIL",
+        "criteria_met": [f"{o.plan.id}: {o.reason}" for o in over if o.result == "verified"],
+        "evidence_anchors": [record_ref(o.checkpoint.seq) for o in over if o.checkpoint is not None],
     }
 
 

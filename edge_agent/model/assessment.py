@@ -29,6 +29,10 @@ class Assessment(msgspec.Struct, frozen=True):
     rulings: tuple[Ruling, ...]
     anchors: tuple[str, ...]
     """The evidence of this turn: one anchor for each source that spoke."""
+    refused: Mapping[str, int] = {}
+    """Approvals that were refused and not yet told of, by reason."""
+    told_ms: int | None = None
+    """When refusals were last told of, on the boot's clock."""
 
     @property
     def confidence(self) -> float:

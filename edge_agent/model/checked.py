@@ -246,7 +246,16 @@ def as_type(raw: object, wanted: type[T], what: str) -> T:
 
 def plain(noun: object) -> Any:
     """Return a noun as maps, lists and plain values: what JSON can hold."""
-    return msgspec.to_builtins(noun)
+    return msgspec.to_builtins(noun, enc_hook=_amount)
+
+
+def _amount(value: object) -> float | int:
+    """Return a duration or a size as the plain number it is."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
+    raise NotImplementedError(type(value).__name__)
 
 
 def changed(noun: Struct, **fields: object) -> Struct:

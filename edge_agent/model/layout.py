@@ -16,6 +16,7 @@ _TYPE_PREFIX = "application/vnd.edge-agent."
 RECORD_TYPE = _TYPE_PREFIX + "record+msgpack"
 SNAPSHOT_TYPE = _TYPE_PREFIX + "snapshot+msgpack"
 RECEIPT_TYPE = _TYPE_PREFIX + "receipt+msgpack"
+APPROVAL_TYPE = _TYPE_PREFIX + "approval+msgpack"
 
 # Where the profiles stand: beside the package in a checkout, inside it when installed.
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent.model.action import Approver
 from edge_agent.model.checked import Name, Seconds, Size
 from edge_agent.model.framing import Framing, LineFraming
 from edge_agent.model.profile import (
@@ -255,6 +256,115 @@ class DriftSettings(msgspec.Struct, frozen=True):
     """The largest difference of two that should agree, as a share of the first one's range."""
 
 
+class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What sets a playbook off: an anomaly on a variable, a state an entity is in, or a risk. One of the three."""
+
+    anomaly: str | None = None
+    """The name of a detector, such as "shift", or "any"; on `variable`, of at least `severity`."""
+    variable: str | None = None
+    severity: Literal["low", "medium", "high", "critical"] = "medium"
+    entity: Name | None = None
+    state: Name | None = None
+    """While `entity` is in this state."""
+    risk_above: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    """While the risk, now or ahead, is greater."""
+
+
+class StepSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One write of a playbook."""
+
+    point: str
+    """`entity.point`, such as "pump.valve"."""
+    value: float | bool | str
+    expect: float | bool | str
+    """What must stand there right before; anything else stops the action."""
+    hold: Seconds | None = None
+    """After how long the device takes it back by itself. Where a profile says that the device can, this is wanted."""
+    for_good: bool = False
+    """Write for good although the device could take it back by itself."""
+
+
+class UndoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One write of an inverse."""
+
+    point: str
+    value: float | bool | str
+
+
+class CriterionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What must hold: a variable, a comparison and a value."""
+
+    variable: str
+    is_: Literal["above", "below", "equal"] = msgspec.field(name="is")
+    value: float | bool | str
+
+
+class PlaybookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[playbooks]]: what may be done about a trouble, once somebody has approved it."""
+
+    name: Name
+    summary: str
+    on: TriggerSettings
+    steps: tuple[StepSettings, ...]
+    criteria: tuple[CriterionSettings, ...] = ()
+    """What must come of it, within `deadline` of the writes."""
+    deadline: Seconds = Seconds(10)
+    on_failure: Literal["restore", "inverse", "leave"] = "restore"
+    """"restore": write what stood there before. "inverse": write what `inverse` says. "leave": write nothing."""
+    inverse: tuple[UndoSettings, ...] = ()
+    risk: Annotated[float, Meta(ge=0, le=1)]
+    """What doing it puts at risk."""
+    if_it_fails: str
+    """For whoever approves: what happens then, in words."""
+    role: Literal["operator", "supervisor"] = "operator"
+    """The least role that may approve it."""
+
+
+class PointPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """[[policy.points]]: a point that may be written, and within which bounds."""
+
+    point: str
+    range: tuple[float, float]
+    step: Annotated[float, Meta(gt=0)] | None = None
+    """The largest change from what stands there."""
+    min_interval: Seconds = Seconds(60)
+    """Between two actions that write it."""
+    daily_writes: Annotated[int, Meta(ge=1, le=100_000)] = 24
+    """Inverses count; restarts do not clear it."""
+
+
+class InterlockSettings(CriterionSettings, frozen=True, kw_only=True):
+    """[[policy.interlocks]]: what must hold, with good quality, or nothing is written."""
+
+    reason: str
+    """Why, for whoever is refused."""
+
+
+class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[policy]: without it nothing is written."""
+
+    points: tuple[PointPolicy, ...]
+    interlocks: tuple[InterlockSettings, ...] = ()
+    actions_per_hour: Annotated[int, Meta(ge=1, le=1000)] = 4
+    two_approvers_above: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """Of a playbook's `risk`: above it two distinct operators must approve."""
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    request_ttl: Seconds = Seconds(900)
+    """How long a request waits for its approval."""
+
+
+class ApproverSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[approvers]]: who may approve, with which key. One person may have several keys, and counts once."""
+
+    name: Name
+    key: str
+    """`ssh-ed25519 AAAA… comment`, as in authorized_keys."""
+    role: Literal["operator", "supervisor"] = "operator"
+    max_risk: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """The greatest risk of a playbook that this person may approve."""
+    revoked: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """agent.toml as a whole."""
 
@@ -267,6 +377,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[TransitionSettings, ...] = ()
     comparisons: tuple[ComparisonSettings, ...] = ()
     drift: DriftSettings = DriftSettings()
+    playbooks: tuple[PlaybookSettings, ...] = ()
+    policy: PolicySettings | None = None
+    approvers: tuple[ApproverSettings, ...] = ()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -296,6 +409,8 @@ class Site(msgspec.Struct, frozen=True):
     sources: tuple[Source, ...]
     digest: str
     """SHA-256 of the file's bytes, hex: which configuration this was."""
+    roster: tuple[Approver, ...] = ()
+    """The approvers, their keys read."""
 
     @property
     def world_id(self) -> str:

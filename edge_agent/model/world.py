@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from edge_agent.model.action import Action, Operator
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.reading import Value
 
@@ -67,6 +68,10 @@ class World(msgspec.Struct, frozen=True):
     """By entity, then by variable number, rising."""
     findings: Mapping[str, Anomaly]
     """The open ones, by id."""
+    actions: Mapping[str, Action] = {}
+    """Those under way, and for a day those that ended: budgets are counted from them. By id."""
+    operators: Mapping[str, Operator] = {}
+    """Those who may or might approve, by keyid: their counters must never fall."""
 
     def state_of(self, number: int) -> State:
         """Return the running state of a variable; KeyError when the world has no such number."""
@@ -80,9 +85,11 @@ class Delta(msgspec.Struct, frozen=True):
     variables: Mapping[int, Variable | None]
     states: Mapping[int, State]
     findings: Mapping[str, Anomaly | None]
+    actions: Mapping[str, Action | None] = {}
+    operators: Mapping[str, Operator | None] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.entities or self.variables or self.states or self.findings)
+        return any((self.entities, self.variables, self.states, self.findings, self.actions, self.operators))
 
 
 SAME_AS = "same_as"

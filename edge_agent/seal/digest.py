@@ -10,20 +10,25 @@ from typing import Any
 
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.world import Entity, World
+from edge_agent.seal.actions import action_map, operator_row
 from edge_agent.seal.canonical import pack
 
 Digests = Mapping[str, bytes]
-"""Entity id to digest (32 bytes)."""
+"""Entity id to digest (32 bytes); under `_ACTIONS` that of the actions and operators, when there are any."""
+_ACTIONS = "actions"
+"""No entity is called so: their ids have colons."""
 
 
 def entity_digests(world: World, before: tuple[World, Digests] | None = None) -> Digests:
     """Return the digest of each entity; those unchanged since `before` are taken from there."""
     if before is None:
-        return {entity: _entity_digest(world, entity) for entity in world.entities}
+        return {entity: _entity_digest(world, entity) for entity in world.entities} | _actions_digest(world)
     old, known = before
     if old.variables is not world.variables:
         return entity_digests(world)
     findings_moved = old.findings is not world.findings
+    same_actions = old.actions is world.actions and old.operators is world.operators
+    acts = {key: known[key] for key in (_ACTIONS,) if key in known} if same_actions else _actions_digest(world)
     return {
         entity: known[entity]
         if entity in known
@@ -31,7 +36,7 @@ def entity_digests(world: World, before: tuple[World, Digests] | None = None) ->
         and not (findings_moved and _findings_moved(old, world, entity))
         else _entity_digest(world, entity)
         for entity in world.entities
-    }
+    } | acts
 
 
 def root_digest(world_id: str, digests: Digests) -> bytes:
@@ -79,6 +84,14 @@ def _entity_digest(world: World, entity: str) -> bytes:
     }
     findings = {key: finding_row(f) for key, f in world.findings.items() if variables[f.number].entity == entity}
     return hashlib.sha256(pack(["entity", 1, head, rows, findings])).digest()
+
+
+def _actions_digest(world: World) -> dict[str, bytes]:
+    if not world.actions and not world.operators:
+        return {}
+    actions = {key: action_map(action) for key, action in world.actions.items()}
+    operators = {keyid: operator_row(operator) for keyid, operator in world.operators.items()}
+    return {_ACTIONS: hashlib.sha256(pack(["actions", 1, actions, operators])).digest()}
 
 
 def _same(old: World, new: World, entity: str) -> bool:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from edge_agent.model.action import Action, Operator
 from edge_agent.model.checked import as_type
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.finding import Anomaly
@@ -17,6 +18,7 @@ from edge_agent.model.layout import RECORD_TYPE, SNAPSHOT_TYPE
 from edge_agent.model.reading import Value
 from edge_agent.model.record import Entry, Fact, Record, Sealed, Snapshot
 from edge_agent.model.world import Delta, Entity, State, Variable, World
+from edge_agent.seal.actions import action_map, action_of, operator_of, operator_row
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.digest import entity_map, finding_row, state_digest
 from edge_agent.seal.envelope import parts, seal, verified
@@ -41,6 +43,7 @@ _SNAPSHOT_FIELDS: dict[str, Any] = {
     "entities": dict[str, dict[str, Any]], "variables": dict[int, _VariableRow],
     "states": dict[int, tuple[Value, int, str]], "findings": dict[str, list[Any]],
 }  # fmt: skip
+_DESK_FIELDS: dict[str, Any] = {"actions": dict[str, dict[str, Any]], "operators": dict[str, list[Any]]}
 _SINGLE_MAX = 3.4028234663852886e38
 
 
@@ -141,6 +144,7 @@ def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:
         "variables": {number: _variable_row(v) for number, v in world.variables.items()},
         "states": {number: state for states in world.states.values() for number, state in states.items()},
         "findings": {key_: finding_row(f) for key_, f in world.findings.items()},
+        **_desk_maps(world.actions, world.operators),
     }
     return seal(SNAPSHOT_TYPE, pack(payload), key)
 
@@ -151,7 +155,7 @@ def unseal_snapshot(envelope: bytes, keys: Verifier) -> Snapshot:
     Raises WireError or TrustError.
     """
     found = parts(envelope)
-    raw = checked_fields(verified(found, SNAPSHOT_TYPE, keys), _SNAPSHOT_FIELDS, "snapshot")
+    raw = checked_fields(verified(found, SNAPSHOT_TYPE, keys), _SNAPSHOT_FIELDS, "snapshot", _DESK_FIELDS)
     keys.check_reach(found["signatures"][0]["keyid"], raw["seq"])
     variables = {number: _variable(number, row) for number, row in raw["variables"].items()}
     entities = {key_: _entity(key_, row) for key_, row in raw["entities"].items()}
@@ -164,7 +168,9 @@ def unseal_snapshot(envelope: bytes, keys: Verifier) -> Snapshot:
             variables[number]
     except KeyError as error:
         raise WireError(f"snapshot: a state or variable of something not defined: {error}") from error
-    world = World(raw["world"], raw["seq"], raw["at"], entities, variables, states, findings)
+    actions = {key_: action_of(key_, row) for key_, row in raw["actions"].items()}
+    operators = {keyid: operator_of(row) for keyid, row in raw["operators"].items()}
+    world = World(raw["world"], raw["seq"], raw["at"], entities, variables, states, findings, actions, operators)
     if state_digest(world) != raw["state"]:
         raise WireError(f"snapshot: the world at record {world.version} does not have the digest it claims")
     return Snapshot(world, raw["head"], raw["state"], raw["reason"])
@@ -190,12 +196,21 @@ def _record(payload: bytes) -> Record:
     )
 
 
-def checked_fields(payload: bytes, fields: dict[str, Any], what: str) -> dict[str, Any]:
-    """Return the fields of a payload of this version, exactly these and of these types. Raises WireError."""
+def checked_fields(
+    payload: bytes, fields: dict[str, Any], what: str, optional: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the fields of a payload of this version, exactly these and of these types. Raises WireError.
+
+    `optional` fields are maps that are left out when they are empty.
+    """
     raw = unpack(payload)
     if not isinstance(raw, dict) or raw.get("v") != _VERSION:
         version = raw.get("v") if isinstance(raw, dict) else None
         raise WireError(f"{what}: got format version {version!r}, wanted {_VERSION}")
+    absent: dict[str, Any] = {name: {} for name in (optional or {}) if name not in raw}
+    if {} in [raw.get(name) for name in (optional or {})]:
+        raise WireError(f"{what}: got an empty map, wanted it left out")
+    raw, fields = raw | absent, fields | dict(optional or {})
     if raw.keys() != fields.keys():
         raise WireError(f"{what}: got fields {sorted(map(str, raw))}, wanted {sorted(fields)}")
     return {name: as_type(raw[name], wanted, f"{what}.{name}") for name, wanted in fields.items()}
@@ -212,6 +227,19 @@ def delta_map(delta: Delta, at_ms: int) -> dict[str, Any]:
         found["states"] = _groups(delta.states, at_ms)
     if delta.findings:
         found["findings"] = {key: None if f is None else finding_row(f) for key, f in delta.findings.items()}
+    return found | _desk_maps(delta.actions, delta.operators)
+
+
+def _desk_maps(
+    actions: Mapping[str, Action] | Mapping[str, Action | None],
+    operators: Mapping[str, Operator] | Mapping[str, Operator | None],
+) -> dict[str, Any]:
+    """Return what is sealed of actions and operators; an empty map is left out."""
+    found: dict[str, Any] = {}
+    if actions:
+        found["actions"] = {key: None if a is None else action_map(a) for key, a in actions.items()}
+    if operators:
+        found["operators"] = {keyid: None if o is None else operator_row(o) for keyid, o in operators.items()}
     return found
 
 
@@ -265,13 +293,15 @@ def _is_single(value: Value) -> bool:
 
 def delta_of(raw: dict[str, Any], at_ms: int) -> Delta:
     """Return what a sealed delta says. Raises WireError."""
-    unknown = raw.keys() - {"entities", "variables", "states", "findings"}
+    unknown = raw.keys() - {"entities", "variables", "states", "findings", *_DESK_FIELDS}
     if unknown:
         raise WireError(f"record.delta: got unknown fields {sorted(unknown)}")
     entities = as_type(raw.get("entities", {}), dict[str, dict[str, Any] | None], "delta.entities")
     variables = as_type(raw.get("variables", {}), dict[int, _VariableRow | None], "delta.variables")
     groups = as_type(raw.get("states", []), list[_Group], "delta.states")
     findings = as_type(raw.get("findings", {}), dict[str, list[Any] | None], "delta.findings")
+    actions = as_type(raw.get("actions", {}), dict[str, dict[str, Any] | None], "delta.actions")
+    operators = as_type(raw.get("operators", {}), dict[str, list[Any] | None], "delta.operators")
     states: dict[int, State] = {}
     for age_ms, quality, steps, column in groups:
         _read_group(states, at_ms - age_ms, quality, steps, column)
@@ -280,6 +310,8 @@ def delta_of(raw: dict[str, Any], at_ms: int) -> Delta:
         variables={number: None if row is None else _variable(number, row) for number, row in variables.items()},
         states=states,
         findings={key: None if row is None else _finding(key, row) for key, row in findings.items()},
+        actions={key: None if row is None else action_of(key, row) for key, row in actions.items()},
+        operators={keyid: None if row is None else operator_of(row) for keyid, row in operators.items()},
     )
 
 

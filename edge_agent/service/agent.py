@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -26,7 +27,11 @@ from edge_agent.service.clock import Clock, boot_id
 from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox, limits_of
 from edge_agent.service.ledger import DiskLedger
+<<<<<<< HEAD
 from edge_agent.service.lessons import Lessons
+=======
+from edge_agent.service.mailbox import Mailbox
+>>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
 from edge_agent.service.runner import Runner, first_of
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
@@ -37,8 +42,13 @@ from edge_agent.twin.diff import diff
 
 FIRST_TURN_S = 0.3
 """The first turn comes early: whoever switches the agent on shall see a value within a second."""
+<<<<<<< HEAD
 URGENT_PAUSE_S = 0.25
 """Between two turns, however urgent what comes in is: turns are limited in rate."""
+=======
+LETTERS_EVERY_S = 0.05
+"""An approval is heard at once, and the next one not sooner than this."""
+>>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
 DRAIN_S = 2.0
 """How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
 CURSOR_EVERY_S = 5.0
@@ -59,13 +69,18 @@ class Agent:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+<<<<<<< HEAD
         self.inbox = Inbox(limits=limits_of(site.sources))
+=======
+        self.inbox = Inbox()
+        self.mailbox = Mailbox(time.monotonic)
+>>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
         self._clock = Clock()
         door = Door(site.sources)
         self.runners = [
             Runner(link, self.inbox, self._clock, random.random, door) for link in links(site.sources, self._clock)
         ]
-        self._hands = BusHands(site, self.runners)
+        self._hands = BusHands(site, self.runners, self._clock)
         with contextlib.ExitStack() as undo:
             store = open_store(site, undo)
             self.ledger = DiskLedger(store.log, store.snapshots, store.key, self._committed)
@@ -89,7 +104,10 @@ class Agent:
         settings = self.site.settings.upstream
         if settings is None:
             return None
-        return Upstream(settings, self.site.world_id, self.ledger, self._asked_snapshot, random.random)
+        return Upstream(settings, self.site.world_id, self.ledger, self._asked_snapshot, self._letter, random.random)
+
+    def _letter(self, envelope: bytes, retained: bool) -> None:  # noqa: FBT001 - the uplink's contract
+        self.mailbox.put(envelope, retained=retained)
 
     def _committed(self) -> None:
         if self.upstream is not None:
@@ -162,7 +180,7 @@ class Agent:
         receipts = self.upstream.receipts.take_notes() if self.upstream and self.upstream.receipts else ()
         told = (*notes, *drops, *passed_over, *self.ledger.notes(), *receipts)
         self.standing, report = await sync(
-            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told
+            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told, self.mailbox.take()
         )
         return report
 
@@ -194,7 +212,11 @@ class Agent:
         loop = asyncio.get_running_loop()
         due_s = loop.time() + min(FIRST_TURN_S, settings.interval)
         snapshot_s = loop.time() + settings.snapshot_every
+<<<<<<< HEAD
         while not await self._called(stop, due_s, loop.time() + URGENT_PAUSE_S):
+=======
+        while not await _set_before(stop, due_s, self.mailbox.news):
+>>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
             if await self._has_room():
                 await self.turn()
             self._turned()
@@ -204,6 +226,7 @@ class Agent:
                 snapshot_s = now_s + settings.snapshot_every
             if now_s >= due_s:
                 due_s = max(due_s + settings.interval, now_s)
+<<<<<<< HEAD
 
     async def _called(self, stop: asyncio.Event, due_s: float, rested_s: float) -> bool:
         """Wait for the beat, or for something urgent, but not before `rested_s`; return whether to stop instead."""
@@ -221,6 +244,10 @@ class Agent:
                 task.cancel()
         self.inbox.urgent.clear()
         return stop.is_set()
+=======
+            elif await _set_before(stop, min(due_s, now_s + LETTERS_EVERY_S)):
+                return
+>>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
 
     async def _has_room(self) -> bool:
         """Ask for room for one more record; without any, readings wait in the inbox and no turn is made."""
@@ -262,11 +289,16 @@ class Agent:
             await self.ledger.work(lambda: self._lessons.save(document))
 
 
-async def _set_before(event: asyncio.Event, when_s: float) -> bool:
-    """Wait until the event is set or the loop's clock reads `when_s`; return whether it is set."""
+async def _set_before(event: asyncio.Event, when_s: float, urgent: asyncio.Event | None = None) -> bool:
+    """Wait until the event is set or the loop's clock reads `when_s`; return whether it is set.
+
+    `urgent` ends the wait early.
+    """
+    loop = asyncio.get_running_loop()
+    waits = [loop.create_task(each.wait()) for each in (event, urgent) if each is not None]
     try:
-        async with asyncio.timeout_at(when_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
+        await asyncio.wait(waits, timeout=max(0.0, when_s - loop.time()), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+    return event.is_set()

@@ -109,8 +109,25 @@ def restore(
             return Restored(_standing(world, head), tuple(_notes(faults)))
     if end[0]:
         faults.append("no snapshot leads to the newest record: the world is built again from readings")
-    world = replace_world(empty_world(world_id), version=end[0])
+    world = replace_world(_kept(world_id, records, key), version=end[0])
     return Restored(_standing(world, end[1]), tuple(_notes(faults)))
+
+
+def _kept(world_id: str, records: Callable[[int], Iterable[Item]], key: PublicKey) -> World:
+    """Return the empty world with what must outlive every other loss: actions under way, budgets and counters.
+
+    They do not follow from readings. Of each the last that any readable record says counts.
+    """
+    empty = empty_world(world_id)
+    actions, operators = dict(empty.actions), dict(empty.operators)
+    for item in records(1):
+        with contextlib.suppress(WireError, TrustError):
+            delta = unseal_stretch(item.envelope, key).delta
+            actions |= {name: action for name, action in delta.actions.items() if action is not None}
+            for name in [name for name, action in delta.actions.items() if action is None]:
+                actions.pop(name, None)
+            operators |= {keyid: operator for keyid, operator in delta.operators.items() if operator is not None}
+    return replace_world(empty, actions=actions, operators=operators)
 
 
 def _led_by(

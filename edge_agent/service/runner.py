@@ -110,7 +110,10 @@ class Runner:
         return entries
 
     async def ask(self, what: Callable[[], Awaitable[Any]]) -> Any:
-        """Do something with the link as its owner, before the polls that are due. Raises what it raises."""
+        """Do something with the link as its owner, before the polls that are due. Raises what it raises.
+
+        Who loses patience and is cancelled before it was begun has not asked: nothing is done later.
+        """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asks.append((what, future))
         self._asked.set()
@@ -223,8 +226,12 @@ class Runner:
             return
 
     async def _answer(self, what: Callable[[], Awaitable[Any]], future: "asyncio.Future[Any]") -> None:
+        if future.cancelled():
+            return
         try:
-            future.set_result(await what())
+            found = await what()
+            if not future.cancelled():
+                future.set_result(found)
         except Exception as error:  # it belongs to the one who asked
             if not future.cancelled():
                 future.set_exception(error)

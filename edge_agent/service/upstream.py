@@ -32,10 +32,11 @@ class Upstream:
         world_id: str,
         backlog: DiskLedger,
         snapshot: Callable[[], Awaitable[bytes]],
+        letter: Callable[[bytes, bool], None],
         jitter: Callable[[], float],
     ) -> None:
         self.receipts = _receipts(settings, world_id, backlog)
-        self.publisher = Publisher(backlog, world_id, snapshot, Terms(settings.release, self.receipts))
+        self.publisher = Publisher(backlog, world_id, snapshot, Terms(settings.release, self.receipts), letter)
         self._settings = settings
         self._world_id = world_id
         self._backoff = Backoff(jitter)

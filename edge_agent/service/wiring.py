@@ -4,7 +4,8 @@ import asyncio
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import edge_agent.sources
 from edge_agent.model.errors import ConfigError, LinkError, Problem, TrustError
@@ -38,31 +39,56 @@ def links(sources: Iterable[Source], clock: Clock) -> list[Link]:
     return found
 
 
+HANDS_S = 15.0
+"""How long an action waits for a bus: after a start the link must first be opened."""
+WRITE_S = 5.0
+"""A write waits less: what was expected was read just before it."""
+
+
 class BusHands:
     """What touches the plant, through the queues of the buses (see sync.Hands)."""
 
-    def __init__(self, site: Site, runners: Sequence[Runner]) -> None:
+    def __init__(self, site: Site, runners: Sequence[Runner], clock: Clock) -> None:
+        self.now = clock
         self._runners: Mapping[str, Runner] = {poll.source: r for r in runners for poll in r.link.polls}
-        self._points: dict[tuple[str, str], Point] = {
-            (source.name, point.name): point for source in site.sources for point in source.points
-        }
+        self._near = {source.name: tuple(_memory(source.points)) for source in site.sources}
 
     async def read(self, source: str, point: str) -> Value:
         """Ask the device anew, by the poll that holds the point."""
         runner = self._runners[source]
         for poll in runner.link.polls:
             if poll.source == source and point in poll.points:
-                readings = await runner.ask(functools.partial(runner.link.read, poll))
+                readings = await self._ask(source, functools.partial(runner.link.read, poll))
                 return next((r.value for r in readings if r.point == point and r.quality == GOOD), None)
         raise LinkError(f"{source}.{point}: no poll reads it")
 
-    async def write(self, source: str, point: str, value: Value) -> None:
-        """Write, then wait as long as the profile says the device needs. Raises TrustError for an unknown device."""
+    async def write(self, source: str, point: str, value: Value, hold_s: float | None) -> None:
+        """Write, before the polls that are due. Raises TrustError for a device that is not known to be the one."""
         runner = self._runners[source]
         refusal = runner.door.refusal(source)
         if refusal:
             raise TrustError(f"{source}.{point}: nothing is written to it: {refusal}")
-        await runner.ask(functools.partial(runner.link.write, source, point, value))
-        definition = self._points[source, point]
-        if isinstance(definition, RegisterPoint) and definition.write is not None:
-            await asyncio.sleep(definition.write.settle)
+        await self._ask(source, functools.partial(runner.link.write, source, point, value, hold_s), WRITE_S)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait as long as a device needs."""
+        await asyncio.sleep(seconds)
+
+    def near(self, source: str) -> Sequence[str]:
+        """Return what is kept in the device's own memory: a write that goes astray lands there, not on a sensor."""
+        return self._near[source]
+
+    async def _ask(self, source: str, what: Callable[[], Awaitable[Any]], patience_s: float = HANDS_S) -> Any:
+        try:
+            async with asyncio.timeout(patience_s):
+                return await self._runners[source].ask(what)
+        except TimeoutError as error:
+            raise LinkError(f"{source}: the bus had no time within {patience_s:g} s", "timeout") from error
+
+
+def _memory(points: Iterable[Point]) -> Iterator[str]:
+    for point in points:
+        if not isinstance(point, RegisterPoint) or point.function not in (1, 3):
+            continue
+        if point.write is not None or (point.kind == "state" and point.identity is None):
+            yield point.name

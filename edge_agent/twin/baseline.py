@@ -8,6 +8,7 @@ is gone is removed. A variable whose unit, kind or source changed is another var
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from edge_agent.model.action import Operator
 from edge_agent.model.layout import entity_id, local_name
 from edge_agent.model.profile import Point
 from edge_agent.model.site import Site
@@ -54,6 +55,8 @@ def baseline(site: Site, before: World) -> World:
         {n: variables[n] for n in sorted(variables)},
         {entity: {n: rows[n] for n in sorted(rows)} for entity, rows in states.items()},
         {key: f for key, f in before.findings.items() if variables.keys() >= set(f.numbers)},
+        before.actions,
+        _operators(site, before),
     )
 
 
@@ -66,6 +69,15 @@ def bindings(site: Site, world: World) -> Bindings:
         for point in source.points
         for variable in (numbers[source.name, point.name],)
     }
+
+
+def _operators(site: Site, before: World) -> Mapping[str, Operator]:
+    """Return those on the roster and those who once were: whoever comes back must not find the counter fallen."""
+    found = {
+        a.keyid: Operator(a.name, known.counter if (known := before.operators.get(a.keyid)) is not None else 0)
+        for a in site.roster
+    }
+    return before.operators if {**before.operators, **found} == before.operators else {**before.operators, **found}
 
 
 def _definitions(site: Site) -> Iterator[tuple[str, str, str | None, str, str]]:

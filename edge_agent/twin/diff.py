@@ -36,6 +36,8 @@ def diff(before: World, after: World) -> Delta:
         variables=variables,
         states=states,
         findings=_changes(before.findings, after.findings),
+        actions=_changes(before.actions, after.actions),
+        operators=_changes(before.operators, after.operators),
     )
 
 
@@ -47,7 +49,17 @@ def apply(world: World, delta: Delta, version: int, at_ms: int) -> World:
     states = _applied_states(world, delta, variables)
     if delta.entities:
         states = {entity: states.get(entity, {}) for entity in entities}
-    return World(world.world_id, version, at_ms, entities, variables, states, _applied(world.findings, delta.findings))
+    return World(
+        world.world_id,
+        version,
+        at_ms,
+        entities,
+        variables,
+        states,
+        findings=_applied(world.findings, delta.findings),
+        actions=_applied(world.actions, delta.actions),
+        operators=_applied(world.operators, delta.operators),
+    )
 
 
 def compose(first: Delta, second: Delta) -> Delta:
@@ -60,6 +72,8 @@ def compose(first: Delta, second: Delta) -> Delta:
         variables={**first.variables, **second.variables},
         states={number: state for number, state in {**kept, **second.states}.items() if number not in gone},
         findings={**first.findings, **second.findings},
+        actions={**first.actions, **second.actions},
+        operators={**first.operators, **second.operators},
     )
 
 

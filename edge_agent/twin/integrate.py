@@ -7,7 +7,7 @@ is the same again, or moved by less than its deadband, leaves the world as it is
 from collections.abc import Iterable, Mapping
 
 from edge_agent.model.reading import GOOD, Event
-from edge_agent.model.world import State, World
+from edge_agent.model.world import State, World, replace_world
 from edge_agent.twin.baseline import Bindings
 
 
@@ -32,10 +32,7 @@ def integrate(before: World, events: Iterable[Event], deadband: Mapping[int, flo
         rows[event.number] = new
     if not changed:
         return before
-    return World(
-        before.world_id, before.version, before.at_ms, before.entities, variables,
-        {**before.states, **changed}, before.findings,
-    )  # fmt: skip
+    return replace_world(before, states={**before.states, **changed})
 
 
 def _next(old: State, event: Event, deadband: Mapping[int, float]) -> State:

@@ -4,9 +4,10 @@ No code is evaluated: a condition is a variable, a comparison, a value, a durati
 came back by less than the hysteresis still holds the condition, so that one on the edge neither passes nor restarts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from edge_agent.model.condition import COMPARE
 from edge_agent.model.layout import sensor_ref, variable_path
 from edge_agent.model.reading import GOOD, Instant, Value
 from edge_agent.model.record import Entry
@@ -26,13 +27,6 @@ class Rule(NamedTuple):
 
 Holding = Mapping[int, int]
 """Since when (monotonic, ns) the condition of each rule that holds has held, by the rule's place in its list."""
-
-_COMPARE: dict[str, Callable[[Value, Value, float], bool]] = {
-    "above": lambda value, limit, back: _numeric(value) and _numeric(limit) and value > limit - back,  # type: ignore[operator]
-    "below": lambda value, limit, back: _numeric(value) and _numeric(limit) and value < limit + back,  # type: ignore[operator]
-    "equal": lambda value, limit, _: _alike(value, limit),
-    "not": lambda value, limit, _: not _alike(value, limit),
-}
 
 
 def rules(site: Site, world: World) -> tuple[Rule, ...]:
@@ -70,7 +64,7 @@ def transition(
 
 def holds(condition: ConditionSettings, value: Value, *, held: bool = False) -> bool:
     """Whether a value fulfils a condition; `held`: it did already, so that it must come back by the hysteresis."""
-    return _COMPARE[condition.is_](value, condition.value, condition.hysteresis if held else 0.0)
+    return COMPARE[condition.is_](value, condition.value, condition.hysteresis if held else 0.0)
 
 
 def _passage(world: World, rule: Rule, state: State) -> Entry:
@@ -80,11 +74,3 @@ def _passage(world: World, rule: Rule, state: State) -> Entry:
     evidence = f"{sensor_ref(variable.source, variable.name)}@{state.at_ms}"
     facts = {"entity": rule.entity, "from": rule.src, "to": rule.dst, "cause": cause, "evidence": evidence}
     return Entry("transition", {**facts, "entered": world.entities[rule.entity].since_ms})
-
-
-def _numeric(value: Value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _alike(value: Value, wanted: Value) -> bool:
-    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)

@@ -14,6 +14,11 @@ MAX_COMMAND_BYTES = 8 * 1024
 ASK_SNAPSHOT = b'{"v":1,"ask":"snapshot"}'
 
 
+def is_letter(payload: bytes) -> bool:
+    """Whether a command claims to be an approval: an envelope, where the others are JSON objects."""
+    return not payload.startswith(b"{")
+
+
 def ask_records(first: int) -> bytes:
     """Return the command that asks for the records from `first` on."""
     return b'{"v":1,"ask":"records","from":%d}' % first

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.layout import topic
 from edge_agent.mqtt import Message, Session
-from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked
+from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked, is_letter
 from edge_agent.uplink.rate import Rate
 from edge_agent.uplink.receipts import Receipts
 
@@ -77,10 +77,10 @@ class Backlog(Protocol):
 class Publisher:
     """Publishes a backlog over one session after another.
 
-    `snapshot` makes the envelope of a snapshot as of now, for those who ask. `counts` tells what was done and
-    refused, by word: `messages`, `records`, `snapshots`, `resends`, `reminders` (of the mirror), `refused` (by the
-    broker) and `command:<why not>`. `published` is the last record that the broker has acknowledged, with all
-    before it.
+    `snapshot` makes the envelope of a snapshot as of now, for those who ask; `letter` takes what claims to be an
+    approval, and whether it was retained. `counts` tells what was done and refused, by word: `messages`, `records`,
+    `snapshots`, `resends`, `reminders` (of the mirror), `refused` (by the broker) and `command:<why not>`.
+    `published` is the last record that the broker has acknowledged, with all before it.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Publisher:
         world_id: str,
         snapshot: Callable[[], Awaitable[bytes]],
         terms: Terms = AS_THE_BROKER_SAYS,
+        letter: Callable[[bytes, bool], None] = lambda _envelope, _retained: None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.published = backlog.acked
@@ -96,6 +97,7 @@ class Publisher:
         self._backlog = backlog
         self._world_id = world_id
         self._make_snapshot = snapshot
+        self._letter = letter
         self._snapshot: bytes | None = None
         self._sent = 0
         self._message_bytes = _FIRST_BYTES
@@ -215,6 +217,9 @@ class Publisher:
             message = await session.next_message()
             if message.topic == ack:
                 self._take_receipt(message, loop.time())
+                continue
+            if is_letter(message.payload):
+                self._letter(message.payload, message.retain)
                 continue
             refusal = self._refusal(message, rate, loop.time())
             if refusal is not None:

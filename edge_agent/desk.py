@@ -1,0 +1,187 @@
+"""The desk of the loop: what waits for an approval, and what has come in about it. Pure.
+
+It joins what judge/ decides with what seal/ signs: approvals are opened and heard, requests are made, what is over is
+closed, what ended long ago is let go. Everything it does is in the actions and the audit entries that it returns;
+sync.py seals them, and only then acts.
+"""
+
+import base64
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from edge_agent.judge.approve import Desk, Letter, Present, expire, hear, move_entry, passed
+from edge_agent.judge.constrain import DAY_S, Bounds, age_s
+from edge_agent.judge.lifecycle import ENDS, UNDER_WAY, moved
+from edge_agent.judge.rulebook import approvers_needed
+from edge_agent.model.action import Action, Approver, Plan, Request, Ruling
+from edge_agent.model.finding import Acknowledgement
+from edge_agent.model.layout import variable_path
+from edge_agent.model.reading import GOOD
+from edge_agent.model.record import Entry
+from edge_agent.model.site import PolicySettings
+from edge_agent.model.world import World, replace_world
+from edge_agent.seal.actions import MAX_PLAN_BYTES, digest_of, drawn, plan_bytes, request_map
+from edge_agent.seal.approvals import opened
+from edge_agent.seal.canonical import pack
+
+REFUSALS_EVERY_MS = 1000
+"""Refused approvals are told of at most so often, however many there are."""
+MOST_KEPT = 200
+"""Ended actions that wrote nothing are forgotten from here on; a request a quarter of an hour makes half of it a day."""
+
+
+class Post(NamedTuple):
+    """What people said since the last turn."""
+
+    letters: tuple[bytes, ...] = ()
+    """Envelopes of approvals, or what claims to be."""
+    refused: Mapping[str, int] = {}
+    """Those that were not even read, by reason."""
+    seed: bytes = b""
+    """32 random bytes that nobody can foretell: what new requests are made of. Without them nothing is asked."""
+    acknowledged: tuple[Acknowledgement, ...] = ()
+    """Findings that somebody on site called known."""
+
+
+class Refusals(NamedTuple):
+    """Approvals that were refused and not yet told of, by reason, and when they were last told of."""
+
+    counts: Mapping[str, int] = {}
+    told_ms: int | None = None
+
+
+def listen(world: World, post: Post, roster: Mapping[str, Approver], now: Present, mine: frozenset[str]) -> Desk:
+    """Return the desk after what is over was closed, what came in was heard, and what came of the writes was seen.
+
+    `mine` are the actions that this process has read back as written: before, nothing is known of their criteria.
+    """
+    letters: list[Letter] = []
+    refused = Counter(post.refused)
+    for envelope in post.letters:
+        found = opened(envelope, roster)
+        if isinstance(found, str):
+            refused[found] += 1
+        else:
+            letters.append(found)
+    desk = expire(Desk(world.actions, world.operators), now)
+    desk = hear(letters, desk._replace(refused=refused), now)
+    for action in desk.actions.values():
+        if _holds(action, mine) and not unmet_criteria(action.plan, world):
+            desk = passed(desk, action, "pass", "reads back as written, and the criteria hold", now.at_ms)
+    return desk
+
+
+def ask(
+    desk: Desk,
+    rulings: Iterable[Ruling],
+    policy: PolicySettings | None,
+    known: tuple[int, bytes],
+    seed: bytes,
+    now: Present,
+) -> Desk:
+    """Return the desk with a request for each plan that is to wait, and without what policy takes back.
+
+    `known` is the newest sealed record, its number and digest: what is known when it is asked.
+    """
+    for ruling in rulings:
+        plan = ruling.plan
+        if ruling.verdict == "wait" and policy is not None and seed:
+            desk = _asked(desk, plan, policy, known, seed, now)
+        elif ruling.verdict == "refuse" and plan.steps:
+            for action in [a for a in desk.actions.values() if a.plan == plan and a.stage == "approved"]:
+                desk = passed(desk, action, "refuse", ruling.reason, now.at_ms)
+    return desk
+
+
+def forget(desk: Desk, bounds: Bounds) -> Desk:
+    """Return the desk without the actions that ended a day ago: nothing is counted from them any more."""
+    ended = [action for action in desk.actions.values() if action.stage in ENDS]
+    old = [a for a in ended if a.writes and all(age_s(write, bounds) > DAY_S for write in a.writes)]
+    idle = [a for a in ended if not a.writes]
+    old += [a for a in idle if bounds.at_ms - a.at_ms > DAY_S * 1000]
+    old += sorted(idle, key=lambda action: action.at_ms)[: max(0, len(idle) - MOST_KEPT)]
+    gone = {action.id for action in old}
+    if not gone:
+        return desk
+    return desk._replace(actions={key: action for key, action in desk.actions.items() if key not in gone})
+
+
+def with_desk(world: World, desk: Desk) -> World:
+    """Return the world with the actions and operators of the desk."""
+    if desk.actions is world.actions and desk.operators is world.operators:
+        return world
+    return replace_world(world, actions=desk.actions, operators=desk.operators)
+
+
+def tell(refusals: Refusals, new: Mapping[str, int], mono_ms: int) -> tuple[tuple[Entry, ...], Refusals]:
+    """Return an entry for the refused approvals, at most one in `REFUSALS_EVERY_MS`, and what is still to be told."""
+    counts = Counter(refusals.counts) + Counter(new)
+    soon = refusals.told_ms is not None and 0 <= mono_ms - refusals.told_ms < REFUSALS_EVERY_MS
+    if not counts or soon:
+        return (), Refusals(dict(counts), refusals.told_ms)
+    return (Entry("approvals-refused", dict(counts)),), Refusals({}, mono_ms)
+
+
+def due(actions: Mapping[str, Action], rulings: Sequence[Ruling], mono_ms: int, mine: frozenset[str]) -> list[Action]:
+    """Return the actions that touch the plant in this turn.
+
+    Those that are permitted; those of which a process that ended has left nobody knows what; and those whose criteria
+    do not hold when their time is over.
+    """
+    permitted = [ruling.plan for ruling in rulings if ruling.verdict == "permit"]
+    return [
+        action
+        for action in actions.values()
+        if (action.stage == "approved" and action.plan in permitted)
+        or (action.stage in UNDER_WAY and (not _holds(action, mine) or _overdue(action, mono_ms)))
+    ]
+
+
+def unmet_criteria(plan: Plan, world: World) -> list[str]:
+    """Return each criterion that does not hold, in words; what is not known to hold does not."""
+    states = {variable_path(v.entity, v.name): world.state_of(number) for number, v in world.variables.items()}
+    unmet = []
+    for criterion in plan.criteria:
+        state = states.get(criterion.variable)
+        if state is None or state.quality != GOOD:
+            unmet.append(f"{criterion.variable} is {'gone' if state is None else state.quality}")
+        elif not criterion.holds(state.value):
+            unmet.append(f"{criterion} does not hold: it is {state.value}")
+    return unmet
+
+
+def _holds(action: Action, mine: frozenset[str]) -> bool:
+    return action.stage == "verifying" and action.held_mono_ms is not None and action.id in mine
+
+
+def _overdue(action: Action, mono_ms: int) -> bool:
+    return action.held_mono_ms is None or mono_ms - action.held_mono_ms > action.plan.deadline_s * 1000
+
+
+def _asked(desk: Desk, plan: Plan, policy: PolicySettings, known: tuple[int, bytes], seed: bytes, now: Present) -> Desk:
+    data = plan_bytes(plan)
+    if len(data) > MAX_PLAN_BYTES:
+        return desk
+    request = Request(
+        agent=now.agent,
+        akey=now.akey,
+        req=drawn(seed, plan.id, "req", 16),
+        nonce=drawn(seed, plan.id, "nonce", 32),
+        plan=data,
+        plan_digest=digest_of(data),
+        seq=known[0],
+        head=known[1],
+        policy=now.policy,
+        roster=now.roster,
+        approvers=approvers_needed(plan.risk, policy),
+        role=plan.role,
+        ttl_s=int(policy.request_ttl),
+    )
+    proposed = Action(request.req.hex(), "proposed", request, plan, now.boot, now.mono_ms, now.at_ms)
+    waiting = moved(proposed, "ask", now.at_ms, f"{request.approvers} must approve within {request.ttl_s} s")
+    facts = {"request": base64.b64encode(pack(request_map(request))).decode(), "summary": plan.summary, "why": plan.why}
+    return desk._replace(
+        actions={**desk.actions, waiting.id: waiting},
+        entries=(*desk.entries, move_entry(proposed, waiting, "ask", facts)),
+    )
