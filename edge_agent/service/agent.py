@@ -98,6 +98,8 @@ class Agent:
         self.ground = ground(site, self._world, watch, store.key, boot_id(), comparisons)
         self.upstream = self._way_out()
         self._full = False
+        self._doubt = store.standing.locked
+        self._start_seq = 0
         self._turned: Callable[[], None] = lambda: None
 
     def _way_out(self) -> Upstream | None:
@@ -178,6 +180,7 @@ class Agent:
         readings, drops = self.inbox.take()
         passed_over = [entry for runner in self.runners for entry in runner.take_drops()]
         receipts = self.upstream.receipts.take_notes() if self.upstream and self.upstream.receipts else ()
+        self.standing = self.standing._replace(locked=self._doubt or self._unconfirmed())
         told = (*notes, *drops, *passed_over, *self.ledger.notes(), *receipts)
         self.standing, report = await sync(
             self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told, self.mailbox.take()
@@ -204,7 +207,18 @@ class Agent:
         self.standing = await commit(
             self.standing, self._world, delta, (start, *self._notes), self.ground, self.ledger, now
         )
+        self._start_seq = self.standing.world.version
         await self._keep_snapshot("start")
+
+    def _unconfirmed(self) -> str:
+        """Say why nothing may be written yet: an older image of this gateway would not know what was done since.
+
+        With a mirror it is known as soon as the mirror has confirmed a record of this run.
+        """
+        receipts = None if self.upstream is None else self.upstream.receipts
+        if receipts is None or receipts.confirms(self._start_seq):
+            return ""
+        return "upstream's mirror has not confirmed this run yet: until then no device is written to"
 
     async def _beat(self, stop: asyncio.Event) -> None:
         """Make a turn at each beat of `sync.interval`, without making up for beats that were missed."""
