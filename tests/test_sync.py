@@ -11,6 +11,7 @@ from sites import METER, site
 from worlds import KEY
 
 import edge_agent.sync as loop
+from edge_agent.desk import Post
 from edge_agent.judge.monitor import Watch
 from edge_agent.model.checked import plain
 from edge_agent.model.errors import StoreError
@@ -218,7 +219,14 @@ def test_an_acknowledged_finding_is_quiet_and_stays_open(tmp_path):
     bench.now = Instant(bench.now.at_ms + 1000, bench.now.mono_ns + 10**9, True)
     ask = Acknowledgement("meter.volts/limit", "os:anna")
     turn = loop.sync(
-        bench.standing, [bench.reading("volts", 252.0)], bench.ground, bench.ledger, bench.plant, bench.now, (), [ask]
+        bench.standing,
+        [bench.reading("volts", 252.0)],
+        bench.ground,
+        bench.ledger,
+        bench.plant,
+        bench.now,
+        (),
+        Post(acknowledged=(ask,)),
     )
     bench.standing, report = asyncio.run(turn)
     assert (report.status, report.drift_report["triggers"]) == ("synced", [])

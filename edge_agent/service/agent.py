@@ -27,11 +27,8 @@ from edge_agent.service.clock import Clock, boot_id
 from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox, limits_of
 from edge_agent.service.ledger import DiskLedger
-<<<<<<< HEAD
 from edge_agent.service.lessons import Lessons
-=======
 from edge_agent.service.mailbox import Mailbox
->>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
 from edge_agent.service.runner import Runner, first_of
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
@@ -42,13 +39,8 @@ from edge_agent.twin.diff import diff
 
 FIRST_TURN_S = 0.3
 """The first turn comes early: whoever switches the agent on shall see a value within a second."""
-<<<<<<< HEAD
 URGENT_PAUSE_S = 0.25
 """Between two turns, however urgent what comes in is: turns are limited in rate."""
-=======
-LETTERS_EVERY_S = 0.05
-"""An approval is heard at once, and the next one not sooner than this."""
->>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
 DRAIN_S = 2.0
 """How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
 CURSOR_EVERY_S = 5.0
@@ -69,12 +61,8 @@ class Agent:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-<<<<<<< HEAD
         self.inbox = Inbox(limits=limits_of(site.sources))
-=======
-        self.inbox = Inbox()
-        self.mailbox = Mailbox(time.monotonic)
->>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
+        self.mailbox = Mailbox(time.monotonic, self.inbox.urgent)
         self._clock = Clock()
         door = Door(site.sources)
         self.runners = [
@@ -226,11 +214,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         due_s = loop.time() + min(FIRST_TURN_S, settings.interval)
         snapshot_s = loop.time() + settings.snapshot_every
-<<<<<<< HEAD
         while not await self._called(stop, due_s, loop.time() + URGENT_PAUSE_S):
-=======
-        while not await _set_before(stop, due_s, self.mailbox.news):
->>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
             if await self._has_room():
                 await self.turn()
             self._turned()
@@ -240,7 +224,6 @@ class Agent:
                 snapshot_s = now_s + settings.snapshot_every
             if now_s >= due_s:
                 due_s = max(due_s + settings.interval, now_s)
-<<<<<<< HEAD
 
     async def _called(self, stop: asyncio.Event, due_s: float, rested_s: float) -> bool:
         """Wait for the beat, or for something urgent, but not before `rested_s`; return whether to stop instead."""
@@ -258,10 +241,6 @@ class Agent:
                 task.cancel()
         self.inbox.urgent.clear()
         return stop.is_set()
-=======
-            elif await _set_before(stop, min(due_s, now_s + LETTERS_EVERY_S)):
-                return
->>>>>>> 3d902db (Safe hands: plans that write are asked for, approved by signature, carried out, read back and undone; check tells each playbook's path)
 
     async def _has_room(self) -> bool:
         """Ask for room for one more record; without any, readings wait in the inbox and no turn is made."""
@@ -303,16 +282,11 @@ class Agent:
             await self.ledger.work(lambda: self._lessons.save(document))
 
 
-async def _set_before(event: asyncio.Event, when_s: float, urgent: asyncio.Event | None = None) -> bool:
-    """Wait until the event is set or the loop's clock reads `when_s`; return whether it is set.
-
-    `urgent` ends the wait early.
-    """
-    loop = asyncio.get_running_loop()
-    waits = [loop.create_task(each.wait()) for each in (event, urgent) if each is not None]
+async def _set_before(event: asyncio.Event, when_s: float) -> bool:
+    """Wait until the event is set or the loop's clock reads `when_s`; return whether it is set."""
     try:
-        await asyncio.wait(waits, timeout=max(0.0, when_s - loop.time()), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()
-    return event.is_set()
+        async with asyncio.timeout_at(when_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -19,16 +19,18 @@ PER_S = 10.0
 
 
 class Mailbox:
-    """One for the agent; the uplink puts, the loop takes. Used from the event loop alone."""
+    """One for the agent; the uplink puts, the loop takes. Used from the event loop alone.
 
-    def __init__(self, clock_s: Callable[[], float]) -> None:
+    `urgent` is set when a letter is to be heard.
+    """
+
+    def __init__(self, clock_s: Callable[[], float], urgent: asyncio.Event) -> None:
         self._clock_s = clock_s
         self._letters: list[bytes] = []
         self._refused: Counter[str] = Counter()
         self._allowance = float(AT_ONCE)
         self._last_s = clock_s()
-        self.news = asyncio.Event()
-        """Set while a letter waits to be heard."""
+        self._urgent = urgent
 
     def put(self, envelope: bytes, *, retained: bool) -> None:
         """Take a letter in, or count why not: it may be years old, too large, or one of too many."""
@@ -43,12 +45,11 @@ class Mailbox:
             return
         self._allowance -= 1
         self._letters.append(envelope)
-        self.news.set()
+        self._urgent.set()
 
     def take(self) -> Post:
         """Return what came since the last call."""
         post = Post(tuple(self._letters), dict(self._refused), secrets.token_bytes(32))
         self._letters.clear()
         self._refused.clear()
-        self.news.clear()
         return post
