@@ -1,7 +1,6 @@
-"""Facts about pymodbus that sources/modbus.py is built on or protects itself from; a new version is tried with this.
+"""Facts about pymodbus that sources/modbus/wire.py is built on or stays away from; a new version is tried with this.
 
-Each test says what the library does, not what we would like it to do. When one fails after an upgrade, look for its
-name in sources/modbus.py and in tests/sources/test_modbus_source.py.
+Each test says what the library does, not what we would like it to do.
 """
 
 import asyncio
@@ -10,11 +9,14 @@ import struct
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusIOException
+from pymodbus.exceptions import ModbusIOException
+from pymodbus.framer import FramerAscii, FramerRTU, FramerSocket, FramerTLS
 from pymodbus.logging import Log
 from pymodbus.pdu import DecodePDU
-from pymodbus.pdu.bit_message import WriteSingleCoilRequest
+from pymodbus.pdu.bit_message import WriteMultipleCoilsRequest, WriteSingleCoilRequest
+from pymodbus.pdu.mei_message import ReadDeviceInformationRequest
 from pymodbus.pdu.register_message import WriteMultipleRegistersRequest, WriteSingleRegisterRequest
+from pymodbus.transport import CommParams, CommType, ModbusProtocol
 
 
 class Peer:
@@ -82,7 +84,7 @@ async def two_registers(client, _peer):
     return await client.read_input_registers(0, count=2, device_id=1)
 
 
-# --- why every answer is checked
+# --- why its transactions are left out: what they let pass
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_an_answer_of_an_unknown_function_breaks_the_connection(caplog):
         assert ask(lambda tid, unit, _: frame(tid, unit, b"\x63\x00"), ask_and_look, timeout=0.05) is False
 
 
-# --- why retries, reconnection and the counter of failures are switched off
+# --- why its transactions are left out: what they do by themselves
 
 
 def test_with_retries_a_write_is_sent_more_than_once():
@@ -173,60 +175,112 @@ def test_a_silent_unit_closes_the_connection_unless_the_counter_is_set_out_of_re
     assert ask(lambda *_: None, be_ignored, timeout=0.01, max_no_responses=2**31) is None
 
 
-def test_a_lost_connection_leaves_the_request_waiting_and_says_so_through_trace_connect():
-    """That is why the link fails `ctx.response_future` itself."""
-    states, lost = [], asyncio.Event()
-
-    def on_connection(up):
-        states.append(up)
-        if not up:
-            lost.set()
-
-    async def be_dropped(client, peer):
-        waiting = asyncio.ensure_future(two_registers(client, peer))
-        await peer.heard.wait()
-        next(iter(peer.serving.values())).close()
-        await lost.wait()
-        assert not client.connected
-        assert not client.ctx.response_future.done()
-        client.ctx.response_future.set_exception(ConnectionResetError("ours"))
-        with pytest.raises(ConnectionResetError, match="ours"):
-            await waiting
-        with pytest.raises(ConnectionException):
-            await two_registers(client, peer)
-
-    ask(lambda *_: None, be_dropped, trace_connect=on_connection)
-    assert states == [True, False]
+# --- what is built upon: framers
 
 
-def test_half_a_frame_stands_in_recv_buffer_after_its_request_was_given_up():
-    async def half(client, peer):
-        with pytest.raises(ModbusIOException):
-            await two_registers(client, peer)
-        return client.ctx.recv_buffer
-
-    def answer(tid, unit, _pdu):
-        return frame(tid, unit, GOOD)[:9]
-
-    assert ask(answer, half, timeout=0.1) == frame(1, 1, GOOD)[:9]
+def decoded(framer, raw):
+    return framer(DecodePDU(is_server=False)).decode(raw)
 
 
-# --- what is built upon
+RTU = b"\x01" + GOOD
+RTU += FramerRTU.compute_CRC(RTU).to_bytes(2, "big")
 
 
-def test_the_decoder_of_answers_can_be_replaced():
-    class Whole(DecodePDU):
-        def decode(self, frame):
-            seen.append(frame)
-            return super().decode(frame)
+def test_each_framer_gives_length_unit_number_and_the_bytes_from_the_function_code_on():
+    assert decoded(FramerSocket, frame(7, 1, GOOD) + b"more") == (13, 1, 7, GOOD)
+    assert decoded(FramerRTU, RTU) == (len(RTU), 1, 0, GOOD)
+    framed = FramerAscii(DecodePDU(is_server=False)).encode(GOOD, 1, 0)
+    assert decoded(FramerAscii, framed) == (len(framed), 1, 0, GOOD)
 
-    async def with_ours(client, peer):
-        client.ctx.framer.decoder = Whole(is_server=False)
-        return await two_registers(client, peer)
 
-    seen = []
-    assert ask(lambda tid, unit, _: frame(tid, unit, GOOD), with_ours).registers == [1, 2]
-    assert seen == [GOOD]
+@pytest.mark.parametrize(
+    ("framer", "raw"),
+    [(FramerSocket, frame(7, 1, GOOD)), (FramerRTU, RTU), (FramerAscii, b":0104040001000" + b"2F4\r\n")],
+)
+def test_a_frame_that_is_not_whole_waits_for_its_rest(framer, raw):
+    for end in range(1, len(raw)):
+        length, _, _, pdu = decoded(framer, raw[:end])
+        assert (length, pdu) == (0, b"")
+    assert decoded(framer, raw)[3] == GOOD
+
+
+def test_an_rtu_frame_with_a_wrong_sum_takes_all_bytes_with_it_and_so_does_one_with_bytes_behind():
+    assert decoded(FramerRTU, RTU[:-1] + b"\0") == (len(RTU), 0, 0, b"")
+    assert decoded(FramerRTU, RTU + RTU) == (2 * len(RTU), 1, 0, GOOD)
+
+
+def test_rtu_sizes_are_known_for_every_answer_that_is_asked_for():
+    for pdu in (b"\x01\x01\x05", b"\x05\x00\x01\xff\x00", b"\x10\x00\x01\x00\x02", b"\x84\x02",
+                b"\x2b\x0e\x01\x01\x00\x00\x01\x00\x02Me"):  # fmt: skip
+        raw = b"\x01" + pdu
+        raw += FramerRTU.compute_CRC(raw).to_bytes(2, "big")
+        assert decoded(FramerRTU, raw) == (len(raw), 1, 0, pdu)
+
+
+def test_a_framer_may_stumble_over_what_is_no_frame():
+    """That is why wire.py catches it: in the library's own callback it would end the connection."""
+    with pytest.raises(ValueError, match="base 16"):
+        decoded(FramerAscii, b":zz030000FF\r\n")
+
+
+def test_the_framer_for_tls_wants_each_frame_in_one_piece():
+    """That is why TLS gets the framer for TCP: the frames are the same."""
+    raw = frame(7, 1, GOOD)
+    assert decoded(FramerTLS, raw[:5]) == (5, 0, 0, b"")
+    assert decoded(FramerTLS, raw) == decoded(FramerSocket, raw)
+
+
+# --- what is built upon: transports
+
+
+class Listening(ModbusProtocol):
+    """The library's transport with nothing of its transactions."""
+
+    def __init__(self, port):
+        super().__init__(CommParams(comm_type=CommType.TCP, host="127.0.0.1", port=port), is_server=False)
+        self.calls, self.lost = asyncio.Queue(), asyncio.Event()
+
+    def callback_connected(self):
+        self.calls.put_nowait("connected")
+
+    def callback_new_connection(self):
+        raise NotImplementedError
+
+    def callback_disconnected(self, exc):
+        self.lost.set()
+
+    def callback_data(self, data, addr=None):
+        self.calls.put_nowait(bytes(data))
+        return 2 if len(data) == 5 else 0
+
+
+def test_a_transport_hands_on_all_bytes_that_wait_forgets_them_at_a_send_and_tells_of_its_end():
+    async def scenario():
+        async def serve(reader, writer):
+            for said in (b"abc", b"de"):
+                writer.write(said)
+                await reader.readexactly(1)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        listening = Listening(server.sockets[0].getsockname()[1])
+        listening.transport, _ = await listening.call_create()
+        said = [await listening.calls.get(), await listening.calls.get()]
+        assert listening.recv_buffer == b"abc"
+        listening.transport.write(b"!")  # not `send`, which forgets
+        said.append(await listening.calls.get())
+        assert listening.recv_buffer == b"cde"
+        listening.send(b"!")
+        assert listening.recv_buffer == b""
+        await listening.lost.wait()
+        assert not listening.is_active()
+        server.close()
+        return said
+
+    assert asyncio.run(scenario()) == ["connected", b"abc", b"abcde"]
+
+
+# --- what is built upon: requests
 
 
 def test_writes_encode_to_what_their_echo_begins_with():
@@ -235,6 +289,8 @@ def test_writes_encode_to_what_their_echo_begins_with():
     several = WriteMultipleRegistersRequest(address=2, registers=[0, 7], dev_id=1)
     assert [coil.encode().hex(), register.encode().hex()] == ["0003ff00", "00000000"]
     assert several.encode().hex() == "00020002040000" + "0007"
+    assert WriteMultipleCoilsRequest(address=1, bits=[True, False, True]).encode().hex() == "000100030105"
+    assert ReadDeviceInformationRequest(read_code=1, object_id=0).encode().hex() == "0e0100"
 
 
 def test_all_that_the_library_logs_goes_through_one_logger():
