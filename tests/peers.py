@@ -54,14 +54,15 @@ class Authority:
         return cert_file, key_file
 
     def _certificate(self, subject, public_key, days):
-        end = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+        now = dt.datetime.now(dt.UTC)
+        end = now + dt.timedelta(days=days)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(end - dt.timedelta(days=2))
+            .not_valid_before(min(now, end) - dt.timedelta(days=2))
             .not_valid_after(end)
         )
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "run the agent as a service",
     "check": "check a configuration offline and say what it will do",
     "sync": "make one turn of the loop and print its report",
+    "status": "ask the running agent how it is",
     "twin": "print the twin of a gateway from its data folder, in the canonical form",
     "events": "print the events of a gateway from its log, in the canonical form",
     "mirror": "follow a gateway from the outside and verify every record",

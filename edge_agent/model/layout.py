@@ -67,6 +67,7 @@ class DataDir:
         self.lock = root / "lock"
         self.log = root / "log"
         self.snapshots = root / "snapshots.json"
+        self.status = root / "status.sock"
         self.baselines = root / "baselines.json"
         self.lessons = root / "lessons.json"
         self.keys = root / "keys"

@@ -106,6 +106,11 @@ def digest_in(envelope: bytes, seq: int) -> bytes | None:
     return digests[seq - span.first]
 
 
+def time_in(envelope: bytes) -> int:
+    """Return the wall time of a stored record, or of the last in a stored range (ms). Raises WireError."""
+    return as_type(_picked(_opened(envelope)[0], {"at"})["at"], int, "record.at")
+
+
 def merge(envelopes: Sequence[bytes], keys: Verifier, compose: Compose) -> Stretch:
     """Return consecutive records and ranges as one stretch, after each signature and link was verified.
 

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from edge_agent import __version__
 from edge_agent.judge.comparison import Comparisons
@@ -30,6 +30,7 @@ from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.lessons import Lessons
 from edge_agent.service.mailbox import Mailbox
 from edge_agent.service.runner import Runner, first_of
+from edge_agent.service.status import document, telling
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
 from edge_agent.store.baselines import Baselines
@@ -65,6 +66,7 @@ class Agent:
         self.mailbox = Mailbox(time.monotonic, self.inbox.urgent)
         self._clock = Clock()
         door = Door(site.sources)
+        self._started = self._clock()
         self.runners = [
             Runner(link, self.inbox, self._clock, random.random, door) for link in links(site.sources, self._clock)
         ]
@@ -94,7 +96,9 @@ class Agent:
         settings = self.site.settings.upstream
         if settings is None:
             return None
-        return Upstream(settings, self.site.world_id, self.ledger, self._asked_snapshot, self._letter, random.random)
+        return Upstream(
+            settings, self.site.world_id, self.ledger, self._asked_snapshot, self._letter, random.random, self._clock
+        )
 
     def _letter(self, envelope: bytes, retained: bool) -> None:  # noqa: FBT001 - the uplink's contract
         self.mailbox.put(envelope, retained=retained)
@@ -119,8 +123,10 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 # The way out comes first: when the log is full, nothing else makes room for the first record.
                 others = [group.create_task(self._keep_cursor(), name="cursor")]
+                others.append(group.create_task(self._tell(), name="status"))
                 if self.upstream is not None:
                     others.append(group.create_task(self.upstream.run(), name="upstream"))
+                    others.append(group.create_task(self.upstream.watch(), name="certificates"))
                 while not await self._has_room():
                     self._turned()
                     if await _set_before(stop, asyncio.get_running_loop().time() + self.site.settings.sync.interval):
@@ -269,6 +275,19 @@ class Agent:
         await self._keep_lessons()
         if self.upstream is not None:
             self.upstream.publisher.publish_snapshot(envelope)
+
+    async def _tell(self) -> NoReturn:
+        """Answer whoever asks on this machine how we are."""
+        async with telling(DataDir(Path(self.site.settings.agent.data_dir)).status, self.status):
+            await asyncio.Event().wait()
+        raise AssertionError
+
+    def status(self) -> dict[str, Any]:
+        """Return how we are: reference/status.schema.json."""
+        return document(
+            self.site, self.standing.world, self._clock(), self._started, self.inbox, self.runners, self.ledger,
+            self.upstream,
+        )  # fmt: skip
 
     async def _keep_cursor(self) -> NoReturn:
         while True:

@@ -5,12 +5,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.record import Entry, Sealed, Snapshot
 from edge_agent.seal.keys import PrivateKey
-from edge_agent.seal.squash import digest_in, merge, seal_stretch
+from edge_agent.seal.squash import digest_in, merge, seal_stretch, time_in
 from edge_agent.store.log import Log
 from edge_agent.store.segment import Hole, name_of
 from edge_agent.store.snapshots import Snapshots
@@ -19,6 +19,17 @@ from edge_agent.twin.diff import compose
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class OnDisk(NamedTuple):
+    """What a log holds and takes."""
+
+    oldest: int
+    """The first record that is still kept."""
+    bytes: int
+    waiting_bytes: int
+    """Of the segments in which something is not delivered."""
+    holes: int
 
 
 class DiskLedger:
@@ -32,6 +43,8 @@ class DiskLedger:
         self._told_holes: set[Hole] = set()
         self._squashed: deque[Entry] = deque()
         self._thread = ThreadPoolExecutor(1, "disk")
+        self.squashed = 0
+        """Records since start that became part of a range."""
         self.stopping = False
         """Whether what is committed now are the last records of a safe stop, which may take the reserve."""
 
@@ -90,6 +103,21 @@ class DiskLedger:
         found = self._log.read(seq, 1)
         return digest_in(found[0].envelope, seq) if found else None
 
+    def oldest_waiting_ms(self) -> int | None:
+        """Return the wall time of the oldest record that is not delivered (the last one of a range), if there is one.
+
+        Raises StoreError or WireError.
+        """
+        found = self._log.read(self.acked + 1, 1) if self.acked < self.head_seq else []
+        return time_in(found[0].envelope) if found else None
+
+    @property
+    def on_disk(self) -> OnDisk:
+        """What the log takes."""
+        head, log = self._log.head, self._log
+        waiting = log.size_after(head.acked) if head.acked < head.seq else 0
+        return OnDisk(head.oldest, log.size, waiting, len(log.holes))
+
     def acknowledge(self, seq: int) -> None:
         """Remember that everything up to `seq` was delivered."""
         self._log.acknowledge(seq)
@@ -115,5 +143,6 @@ class DiskLedger:
                 self._log.leave_as_is(work.first)
                 continue
             self._log.replace(work.first, work.last, seal_stretch(stretch, self._key))
+            self.squashed += work.last - work.first + 1
             self._squashed.append(Entry("squash", {"from": work.first, "to": work.last}))
         return self._log.room() == "free"

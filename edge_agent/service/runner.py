@@ -37,7 +37,7 @@ _Ask = tuple[Callable[[], Awaitable[Any]], "asyncio.Future[Any]"]
 class Tally:
     """Counts of one poll since start."""
 
-    __slots__ = ("answered", "failed", "faulty", "skipped")
+    __slots__ = ("answered", "failed", "faulty", "good_ns", "skipped")
 
     def __init__(self) -> None:
         self.answered = 0
@@ -46,6 +46,8 @@ class Tally:
         """Due, but not asked: the breaker was open or the bus was behind."""
         self.faulty = False
         """Whether the newest answer was no good."""
+        self.good_ns: int | None = None
+        """Monotonic time of the newest answer that was."""
 
 
 class Runner:
@@ -57,6 +59,8 @@ class Runner:
         self.link = link
         self.door = Door() if door is None else door
         self.tallies: dict[Poll, Tally] = {}
+        self.trouble = ""
+        """Why the link was lost, or could not be opened; empty while it answers."""
         self._inbox = inbox
         self._clock = clock
         self._jitter = jitter
@@ -96,11 +100,17 @@ class Runner:
             except LinkError as error:
                 if not self._backoff.failures:
                     _log.warning("%s: %s; trying again", self.link.bus, error)
+                self.trouble = str(error)
                 self._fail_all(error)
             finally:
                 await self.link.close()
             self._heed_stop()
             await asyncio.sleep(self._backoff.failed())
+
+    def given_up(self, poll: Poll) -> bool:
+        """Whether the unit of a poll is taken for dead: it is asked once a back-off."""
+        breaker = self._breakers.get(poll.unit)
+        return breaker is not None and breaker.open
 
     def take_drops(self) -> list[Entry]:
         """Return an entry for each reason for which the link passed something over since the last call."""
@@ -273,9 +283,11 @@ class Runner:
         """Take an answer. A link that opened is well again only now: it may open and be lost again for ever."""
         tally = self._tally(poll)
         tally.answered += 1
+        tally.good_ns = self._clock().mono_ns
         if tally.faulty:
             tally.faulty = False
             _log.info("%s %s: answers are good again", self.link.bus, poll.detail)
+        self.trouble = ""
         if self._backoff.failures:
             self._backoff.succeeded()
             _log.info("%s: connected again", self.link.bus)

@@ -15,11 +15,14 @@ from edge_agent.model.errors import LinkError
 from edge_agent.model.site import UpstreamSettings
 from edge_agent.mqtt import Session
 from edge_agent.service.backoff import Backoff
+from edge_agent.service.certificates import Certificates
+from edge_agent.service.clock import Clock
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.store.keys import load_public
 from edge_agent.uplink.publisher import Publisher, Terms, will
 from edge_agent.uplink.receipts import Receipts
 
+_WATCH_EVERY_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -34,16 +37,23 @@ class Upstream:
         snapshot: Callable[[], Awaitable[bytes]],
         letter: Callable[[bytes, bool], None],
         jitter: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.receipts = _receipts(settings, world_id, backlog)
         self.publisher = Publisher(backlog, world_id, snapshot, Terms(settings.release, self.receipts), letter)
         self._settings = settings
+        self._clock = clock
         self._world_id = world_id
         self._backoff = Backoff(jitter)
         self._session: Session | None = None
         self._backlog = backlog
         self._acked = 0
         """Where the backlog stood when the session began."""
+        self.certificates = Certificates(settings.cert_file)
+        self.connected_ns: int | None = None
+        """Since when there is a session (monotonic); None without one."""
+        self.trouble: tuple[int, str] | None = None
+        """When the last session was lost or could not be had (monotonic), and why."""
 
     def confirms(self, seq: int) -> bool:
         """Whether the mirror has signed that it follows this chain up to record `seq`; true where none is configured.
@@ -59,15 +69,22 @@ class Upstream:
                 self._settings.url, self._settings, f"edge-agent-{self._world_id}", will=will(self._world_id)
             )
             try:
+                await asyncio.to_thread(self.certificates.look)
                 await session.open()
                 self._connected(session)
                 await self.publisher.run(session)
             except LinkError as error:
                 self._lost(error)
             finally:
-                self._session = None
+                self._session = self.connected_ns = None
                 await session.close()
             await asyncio.sleep(self._backoff.failed())
+
+    async def watch(self) -> NoReturn:
+        """Warn of certificates that come to their end; a session may last longer than they do."""
+        while True:
+            self.certificates.warn(self._clock())
+            await asyncio.sleep(_WATCH_EVERY_S)
 
     async def finish(self, patience_s: float) -> None:
         """Give what is not yet delivered a moment to go out, and say goodbye. What stays waits on disk."""
@@ -82,12 +99,16 @@ class Upstream:
     def _connected(self, session: Session) -> None:
         _log.info("%s: connected", session.name)
         self._session = session
+        self.connected_ns = self._clock().mono_ns
+        self.certificates.look(session.server_certificate)
+        self.certificates.warn(self._clock())
         self._acked = self._backlog.acked
 
     def _lost(self, error: LinkError) -> None:
         # A session that delivered nothing was none: a record that the broker refuses is not sent again every second.
         if self._session is not None and (self._backlog.acked > self._acked or self._backlog.head_seq == self._acked):
             self._backoff.succeeded()
+        self.trouble = (self._clock().mono_ns, str(error))
         if not self._backoff.failures:
             _log.warning("upstream %s; records are kept on disk until it is back", error)
 

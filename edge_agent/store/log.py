@@ -113,6 +113,15 @@ class Log:
         """What is missing, in order; more may be found while old segments are read or looked through."""
         return self._shelf.holes
 
+    @property
+    def size(self) -> int:
+        """Bytes it takes now, the spare segment included."""
+        return self._used
+
+    def size_after(self, seq: int) -> int:
+        """Return the bytes of the segments that hold records after `seq`."""
+        return sum(each.size for each in self._shelf.segments if each.last > seq and not each.empty)
+
     def acknowledge(self, seq: int) -> None:
         """Note that upstream has all records up to `seq`, as far as there are so many.
 

@@ -1,0 +1,136 @@
+"""Ask the agent that runs how it is: upstream, what waits, certificates, memory, and every bus and source.
+
+It asks on the socket in data_dir, which only the agent's own user (and root) may open. When no agent runs it says
+so, with what to do, and ends with exit code 1.
+"""
+
+import argparse
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_agent.config import load
+from edge_agent.model.errors import LinkError
+from edge_agent.model.layout import DataDir
+
+EXAMPLE = "edge-agent status /etc/edge-agent/agent.toml"
+
+_PATIENCE_S = 5.0
+_MOST_BYTES = 16 * 1024 * 1024
+_SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1, "B"))
+_SPANS_S = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `status` takes."""
+    parser.add_argument("config", type=Path, help="agent.toml")
+    parser.add_argument("--json", action="store_true", help="print the document of reference/status.schema.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask; 1 when no agent answers."""
+    folder = Path(load(args.config).settings.agent.data_dir)
+    try:
+        found = ask(folder)
+    except LinkError as error:
+        print(json.dumps({"v": 1, "running": False, "reason": str(error)}) if args.json else error)
+        return 1
+    print(json.dumps(found, ensure_ascii=False) if args.json else "\n".join(in_words(found)))
+    return 0
+
+
+def ask(folder: Path) -> dict[str, Any]:
+    """Return what the agent on a data folder says. Raises LinkError, saying what to do."""
+    path = DataDir(folder).status
+    try:
+        text = _heard(path)
+        found: dict[str, Any] = json.loads(text)
+    except PermissionError as error:
+        raise LinkError(f"{path}: this user may not ask (sudo edge-agent status …, or as the agent's user)") from error
+    except (FileNotFoundError, ConnectionError) as error:
+        hint = "systemctl start edge-agent, or edge-agent run agent.toml; `edge-agent log verify` reads what is on disk"
+        raise LinkError(f"{folder}: no agent is running here ({hint})") from error
+    except (OSError, ValueError) as error:
+        raise LinkError(f"{path}: an agent is there and does not answer: {error} (journalctl -u edge-agent)") from error
+    return found
+
+
+def _heard(path: Path) -> bytes:
+    """Return all that is said on a socket, whose name may be too long for the system (unix(7))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_PATIENCE_S)
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            asking.connect(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+        text = b""
+        while len(text) < _MOST_BYTES and (part := asking.recv(65536)):
+            text += part
+    return text
+
+
+def in_words(found: dict[str, Any]) -> Iterator[str]:
+    """Return the document for people."""
+    agent, twin, clock, memory = found["agent"], found["twin"], found["clock"], found["memory"]
+    yield f"{found['world']}: edge-agent {agent['version']}, process {agent['pid']}, up {span(agent['uptime_s'])}"
+    yield f"  twin      version {twin['version']}, {twin['variables']} variables, {twin['findings']} findings open"
+    yield f"  clock     {clock['now']}, {'synchronised' if clock['synced'] else 'NOT synchronised'}"
+    yield f"  memory    {size(memory['bytes'])}, {size(memory['most'])} at most"
+    yield f"  config    {agent['config'][:16]}…, as it was when the agent started"
+    yield from _log(found["log"])
+    yield from _upstream(found["upstream"])
+    for bus in found["buses"]:
+        yield f"  {bus['bus']}" + (f"  {bus['last_error']}" if bus["last_error"] else "")
+        yield from map(_poll, bus["polls"])
+
+
+def _log(log: dict[str, Any]) -> Iterator[str]:
+    lost = f", {log['holes']} HOLES" if log["holes"] else ""
+    kept = f"records {log['first']} to {log['last']}"
+    yield f"  log       {kept} in {size(log['bytes'])} of {size(log['max_bytes'])}, {log['squashed']} squashed{lost}"
+
+
+def _upstream(up: dict[str, Any] | None) -> Iterator[str]:
+    if up is None:
+        yield "  upstream  none is configured"
+        return
+    state = "NOT CONNECTED" if up["connected_s"] is None else f"connected for {span(up['connected_s'])}"
+    yield f"  upstream  {up['url']}: {state}, delivered up to record {up['delivered']} (by the {up['release']})"
+    waiting = up["waiting"]
+    if waiting["records"]:
+        oldest = "" if waiting["oldest_s"] is None else f", the oldest for {span(waiting['oldest_s'])}"
+        yield f"            {waiting['records']} records wait in {size(waiting['bytes'])}{oldest}"
+    receipts = up["receipts"]
+    if receipts is not None:
+        fault = f", FAULT: {receipts['fault']}" if receipts["fault"] else ""
+        yield f"            the mirror has signed up to record {receipts['seq'] or '-'}{fault}"
+    if up["last_error"] is not None:
+        yield f"            last error {span(up['last_error']['age_s'])} ago: {up['last_error']['text']}"
+    for each in up["certificates"]:
+        warning = "EXPIRED, " if each["days"] <= 0 else "SOON, " if each["days"] < 30 else ""  # noqa: PLR2004
+        yield f"            {each['whose']}'s certificate until {each['until'][:10]} ({warning}{each['days']:.0f} days)"
+
+
+def _poll(poll: dict[str, Any]) -> str:
+    good = "never" if poll["last_good_s"] is None else f"{span(poll['last_good_s'])} ago"
+    counts = f"{poll['answered']} answered, {poll['failed']} failed, {poll['skipped']} skipped"
+    dead = ", GIVEN UP: asked less often" if poll["given_up"] else ""
+    return f"    {poll['source']}: {poll['detail']}, good {good}, {counts}{dead}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    unit, name = next(((unit, name) for unit, name in _SIZES if count >= unit), _SIZES[-1])
+    return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{count / unit:.0f} {name}"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time for people."""
+    for unit, name in _SPANS_S:
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.1f} s"

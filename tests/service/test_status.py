@@ -1,0 +1,197 @@
+"""Status: what a running agent says of itself, to whom, and what is said when none runs."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from peers import Authority, Broker, free_port
+from sites import METER, written
+
+from edge_agent.cli import status as command
+from edge_agent.cli.main import main
+from edge_agent.config import load
+from edge_agent.model.errors import StoreError
+from edge_agent.service.agent import Agent
+from edge_agent.service.certificates import DAY_MS, Certificates
+from edge_agent.service.clock import Clock
+from edge_agent.service.status import telling
+
+SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[2] / "reference" / "status.schema.json").read_text()))
+
+
+async def serving(agent, until, read):
+    """Run an agent until `until(its status)`; return what `read()` gives meanwhile, in a thread."""
+    stop = asyncio.Event()
+
+    async def ask():
+        while not until(agent.status()):  # noqa: ASYNC110 - a status is asked for
+            await asyncio.sleep(0.02)
+        found.append(await asyncio.to_thread(read))
+        stop.set()
+
+    found, ready = [], asyncio.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(agent.run(stop, ready.set))
+        await ready.wait()
+        group.create_task(ask())
+    return found[0]
+
+
+def test_a_running_agent_tells_its_owner_everything_in_the_documents_form(tmp_path, capsys):
+    path = written(tmp_path, f'[upstream]\nurl = "mqtt://127.0.0.1:{free_port()}"\n' + METER, free_port())
+    sock = tmp_path / "data" / "status.sock"
+
+    def read():
+        mode = stat.S_IMODE(sock.stat().st_mode)
+        return mode, main(["status", str(path), "--json"]), main(["status", str(path)])
+
+    agent = Agent(load(path))
+    try:
+        met = lambda s: s["upstream"]["last_error"] and s["buses"][0]["last_error"] and s["twin"]["version"]  # noqa: E731
+        assert asyncio.run(serving(agent, met, read)) == (0o600, 0, 0)
+    finally:
+        agent.close()
+    assert not sock.exists()
+    as_json, *lines = capsys.readouterr().out.splitlines()
+    found = json.loads(as_json)
+    SCHEMA.validate(found)
+    assert (found["world"], found["agent"]["config"]) == ("w", agent.site.digest)
+    assert found["upstream"]["waiting"]["records"] == found["twin"]["version"] - found["upstream"]["delivered"] > 0
+    assert found["upstream"]["waiting"]["oldest_s"] >= 0
+    assert found["upstream"]["waiting"]["bytes"] > 0
+    assert "refused" in found["upstream"]["last_error"]["text"]
+    assert [poll["source"] for poll in found["buses"][0]["polls"]] == ["meter"] * len(found["buses"][0]["polls"])
+    assert found["buses"][0]["polls"][0]["failed"] >= 1
+    text = "\n".join(lines)
+    for said in ("NOT CONNECTED", "records wait in", "good never", "last error", "0 squashed"):
+        assert said in text
+
+
+def test_without_an_agent_it_says_so_and_what_to_do(tmp_path, capsys):
+    path = written(tmp_path, METER)
+    assert main(["status", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "no agent is running here" in told
+    assert "edge-agent run agent.toml" in told
+    (tmp_path / "data").mkdir()
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(tmp_path / "data" / "status.sock"))
+    dead.close()
+    assert main(["status", str(path), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    SCHEMA.validate(found)
+    assert "no agent is running here" in found["reason"]
+
+
+def test_a_socket_that_never_answers_and_one_that_talks_nonsense_are_told(tmp_path, monkeypatch, capsys):
+    path = written(tmp_path, METER)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(command, "_PATIENCE_S", 0.1)
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / "data" / "status.sock"))
+        hung.listen()
+        assert main(["status", str(path)]) == 1
+        assert "an agent is there and does not answer" in capsys.readouterr().out
+
+
+async def connected(path):
+    """Connect to a socket whose name is too long for the system."""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def test_a_folder_with_a_name_too_long_for_a_socket_serves_and_more_than_eight_at_once_are_turned_away(tmp_path):
+    path = tmp_path / ("long" * 40) / "status.sock"
+    path.parent.mkdir()
+
+    async def test():
+        async with telling(path, lambda: {"n": "x" * 1_000_000}):
+            idle = [await connected(path) for _ in range(8)]
+            reader, writer = await connected(path)
+            assert await reader.read() == b""
+            writer.close()
+            reader, writer = idle.pop()
+            assert json.loads(await reader.read()) == {"n": "x" * 1_000_000}
+            for each in (writer, *(w for _, w in idle)):
+                each.close()
+        assert not path.exists()
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_a_socket_that_cannot_be_made_is_a_store_error(tmp_path):
+    async def test():
+        async with telling(tmp_path / "nowhere" / "status.sock", dict):
+            pass
+
+    with pytest.raises(StoreError, match=r"status\.sock: cannot make the status socket"):
+        asyncio.run(test())
+
+
+def held(authority, tmp_path, days):
+    cert, _ = authority.issue(f"client{days}", days=days)
+    return Certificates(str(cert)), cert
+
+
+@pytest.mark.parametrize(("days", "text"), [(10, "holds until"), (-3, "has expired on"), (90, None)])
+def test_a_certificate_that_ends_soon_or_has_ended_is_warned_of_once(tmp_path, caplog, days, text):
+    certificates, _ = held(Authority(tmp_path), tmp_path, days)
+    now = Clock()()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            certificates.look()
+            certificates.warn(now)
+    assert len(caplog.records) == (text is not None)
+    if text is not None:
+        assert f'the client\'s certificate "CN=client{days}" {text}' in caplog.text
+    assert round(certificates.held[0].days(now.at_ms)) == days
+
+
+def test_one_that_ends_while_the_agent_runs_is_warned_of_again_and_a_new_file_is_seen(tmp_path, caplog):
+    authority = Authority(tmp_path)
+    certificates, cert = held(authority, tmp_path, 90)
+    now = Clock()()
+    certificates.look()
+    with caplog.at_level(logging.WARNING):
+        for day in (0, 65, 66, 91, 92):
+            certificates.warn(now._replace(at_ms=now.at_ms + day * DAY_MS))
+    assert [record.message.rpartition(" ")[0].split('" ')[1].split(" ")[0] for record in caplog.records] == [
+        "holds",
+        "has",
+    ]
+    cert.write_bytes(authority.issue("renewed", days=400)[0].read_bytes())
+    certificates.look()
+    assert certificates.held[0].certificate.subject == "CN=renewed"
+    cert.write_text("nothing")
+    certificates.look()
+    assert certificates.held == []
+
+
+def test_both_certificates_of_a_tls_session_are_in_the_status(tmp_path, capsys):
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("gateway", days=20)
+    with Broker(tmp_path, tls=authority.issue("server", days=300), client_ca=authority.ca_file) as broker:
+        files = f'ca_file = "{authority.ca_file}"\ncert_file = "{cert}"\nkey_file = "{key}"\n'
+        path = written(tmp_path, f'[upstream]\nurl = "{broker.url}"\n{files}' + METER, free_port())
+        agent = Agent(load(path))
+        try:
+            done = lambda s: s["upstream"]["delivered"] > 0  # noqa: E731
+            assert asyncio.run(serving(agent, done, lambda: main(["status", str(path)]))) == 0
+        finally:
+            agent.close()
+    told = capsys.readouterr().out
+    assert "the client's" not in told
+    assert "client's certificate until" in told
+    assert "(SOON, 20 days)" in told
+    assert "server's certificate until" in told
+    assert "(300 days)" in told
+    assert "connected for" in told
