@@ -205,8 +205,8 @@ def compare(comparisons: Comparisons, events: Iterable[Event], known: Known, at_
 
 
 def bound_of(settings: ComparisonSettings, pair: Pair, drift: DriftSettings) -> float | None:
-    """Return how large a difference may be: as configured, or [drift] `largest` of the first variable's range."""
-    if settings.within is not None or drift.largest is None or pair.one.point.range is None:
+    """Return how large a difference may be: as configured, or [drift] `largest` of the second variable's range."""
+    if settings.within is not None or drift.largest is None or pair.other.point.range is None:
         return settings.within
-    low, high = pair.one.point.range
+    low, high = pair.other.point.range
     return drift.largest * (high - low)

@@ -253,7 +253,10 @@ class DriftSettings(msgspec.Struct, frozen=True):
     warmup: Annotated[int, Meta(ge=20, le=100_000)] = 120
     """Readings before there is an opinion."""
     largest: Annotated[float, Meta(gt=0, le=1)] | None = None
-    """The largest difference of two that should agree, as a share of the first one's range."""
+    """The largest difference of two that should agree, as a share of the second one's range (what can be set).
+
+    For comparisons that give no `within`.
+    """
 
 
 class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True):

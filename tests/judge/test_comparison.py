@@ -18,8 +18,8 @@ name = "boiler"
 kind = "modbus"
 url = "tcp://127.0.0.1"
 points = [
-    {{ name = "flow_temp", function = 4, address = 0, type = "float32", unit = "degC", range = [0, 100] }},
-    {{ name = "spare_temp", function = 4, address = 2, type = "float32", unit = "degC" }},
+    {{ name = "flow_temp", function = 4, address = 0, type = "float32", unit = "degC" }},
+    {{ name = "spare_temp", function = 4, address = 2, type = "float32", unit = "degC", range = [0, 100] }},
     {{ name = "pressure", function = 4, address = 4, type = "float32", unit = "bar" }},
 ]
 [[comparisons]]
