@@ -22,6 +22,7 @@ COMMANDS = {
     "status": "ask the running agent how it is",
     "twin": "print the twin of a gateway from its data folder, in the canonical form",
     "events": "print the events of a gateway from its log, in the canonical form",
+    "findings": "list what is open, and say that a finding is known",
     "mirror": "follow a gateway from the outside and verify every record",
     "log": "verify the log of a gateway offline",
     "demo": "run the agent against a simulated plant",

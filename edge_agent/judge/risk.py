@@ -97,7 +97,7 @@ def _present(anomaly: Anomaly, criticality: float) -> Cause:
 def _future(course: Course, horizon_s: float) -> Cause:
     probability = reach_probability(course, horizon_s)
     seconds = (course.limit - course.value) / course.slope
-    chances = f"{100 * probability:.0f} of 100 within {span(horizon_s)}"
+    chances = f"with a chance of {min(99.0, 100 * probability):.0f} % within {span(horizon_s)}"
     when = f"{span(seconds)} at its present trend, {chances}"
     level = REACHED * probability * course.confidence * course.criticality
     return Cause(level, f"{course.path} reaches {course.limit:g} in about {when}", course.anchors)

@@ -70,6 +70,7 @@ class DataDir:
         self.status = root / "status.sock"
         self.baselines = root / "baselines.json"
         self.lessons = root / "lessons.json"
+        self.asks = root / "asks"
         self.keys = root / "keys"
         self.private_key = self.keys / "agent.key"
         self.public_key = self.keys / "agent.pub"

@@ -33,6 +33,7 @@ from edge_agent.service.runner import Runner, first_of
 from edge_agent.service.status import document, telling
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
+from edge_agent.store.asks import Asks
 from edge_agent.store.baselines import Baselines
 from edge_agent.sync import commit, ground, snapshot_of, sync
 from edge_agent.twin.baseline import baseline
@@ -77,6 +78,7 @@ class Agent:
             undo.callback(self.ledger.close)
             self._closing = undo.pop_all()
         self.standing, self._notes = store.standing, store.notes
+        self._asks = Asks(DataDir(Path(site.settings.agent.data_dir)).asks)
         self._baselines = store.baselines
         lessons = Baselines(DataDir(Path(site.settings.agent.data_dir)).lessons, what="lessons")
         self._lessons = Lessons(lessons, [runner.link for runner in self.runners])
@@ -176,9 +178,13 @@ class Agent:
         receipts = self.upstream.receipts.take_notes() if self.upstream and self.upstream.receipts else ()
         self.standing = self.standing._replace(locked=self._doubt or self._unconfirmed())
         told = (*notes, *drops, *passed_over, *self.ledger.notes(), *receipts)
+        asked = self._asks.take()
+        told = (*told, *(Entry("drop", {"reason": "not an ask", "count": 1}) for each in asked if each.ask is None))
+        post = self.mailbox.take()._replace(acknowledged=tuple(each.ask for each in asked if each.ask is not None))
         self.standing, report = await sync(
-            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told, self.mailbox.take()
+            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told, post
         )
+        self._asks.done(asked)
         return report
 
     def close(self) -> None:

@@ -22,12 +22,12 @@ def quiet(done):
 def test_help_names_the_commands_and_an_example():
     done = run("--help")
     assert done.returncode == 0
-    for name in ("check", "run", "sync", "twin", "events", "mirror", "log", "demo"):
+    for name in ("check", "run", "sync", "twin", "events", "findings", "mirror", "log", "demo"):
         assert name in done.stdout
     assert "example: edge-agent" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["check", "run", "sync", "twin", "events", "mirror", "log", "demo"])
+@pytest.mark.parametrize("name", ["check", "run", "sync", "twin", "events", "findings", "mirror", "log", "demo"])
 def test_every_commands_help_has_an_example(name):
     done = run(name, "--help")
     assert done.returncode == 0, done.stderr

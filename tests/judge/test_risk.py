@@ -61,4 +61,4 @@ def test_a_forecast_is_never_below_the_risk_of_now_and_says_its_horizon_and_unce
     assert ahead.horizon_s == DAY_S
     (factor,) = ahead.factors
     assert factor.startswith("pump.bearing_temp reaches 85 in about 19 h at its present trend")
-    assert "of 100 within 24 h" in factor
+    assert "with a chance of 81 % within 24 h" in factor

@@ -1,11 +1,14 @@
 """The agent's own ends: a disk that fails."""
 
 import asyncio
+import getpass
 
 import pytest
 from peers import free_port
-from sites import METER, site
+from sites import METER, site, written
 
+from edge_agent.cli.main import main
+from edge_agent.config import load
 from edge_agent.model.errors import StoreError
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.service.agent import Agent
@@ -119,3 +122,30 @@ def test_urgent_is_what_passes_a_limit_and_not_what_stays_beyond_it(tmp_path):
     told = [urgent(v) for v in (230.0, 199.0, 198.0, 200.0, 199.0)]
     assert told == [False, True, False, False, True]
     assert not urgent(None, "bad:timeout")
+
+
+def test_a_person_on_site_acknowledges_a_finding_and_the_next_turn_is_quiet(tmp_path, capsys):
+    path = written(tmp_path, METER.replace('unit = "V",', 'unit = "V", alarm_above = 250,'), free_port())
+    agent = Agent(load(path))
+
+    async def turn(volts):
+        now = agent._clock()
+        agent.inbox.put([Reading(Anchor("meter", "fc4", now), "volts", volts)])
+        return await agent.turn()
+
+    async def day():
+        await agent._begin()
+        reports = [await turn(251.0)]
+        codes = [main(["findings", str(path), "--ack", id_]) for id_ in ("meter.volts/limit", "meter.volt/limit")]
+        return [*reports, await turn(252.0)], codes
+
+    try:
+        (loud, quiet), codes = asyncio.run(day())
+        assert codes == [0, 1]
+        assert 'did you mean "meter.volts/limit"?' in capsys.readouterr().err
+        assert (loud.status, quiet.status) == ("drift_detected", "synced")
+        assert main(["findings", str(path)]) == 0
+        assert f"meter.volts/limit, since {loud.sync_timestamp[:10]}" in (told := capsys.readouterr().out)
+        assert f"known to os:{getpass.getuser()}" in told
+    finally:
+        agent.close()
