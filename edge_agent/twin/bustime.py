@@ -5,6 +5,7 @@ three and a half characters, and no less than 1.75 ms (Modbus over Serial Line 1
 and the answer the device thinks. Over TCP all that counts is the thinking.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -110,7 +111,9 @@ def outlook(loads: Sequence[Load], line: Serial | None) -> list[str]:
     if not often:
         return []
     whole_s, shortest_s = cycle_s(loads), min(load.period_s for load in often)
-    worst = max({load.source for load in often}, key=lambda name: sum(x.takes_s for x in often if x.source == name))
+    worst = max(
+        sorted({load.source for load in often}), key=lambda name: sum(x.takes_s for x in often if x.source == name)
+    )
     theirs = [load for load in often if load.source == worst]
     probe = max(theirs, key=lambda load: load.timeout_s)
     dead_s = whole_s - sum(load.takes_s for load in theirs) + probe.wire_s + probe.timeout_s
@@ -130,6 +133,12 @@ def impossible(loads: Sequence[Load], line: Serial | None) -> tuple[str, str] | 
     often = [load for load in loads if load.period_s < DAY_S]
     shown = "; ".join(f"{arithmetic(load, line)}, each {load.period_s:g} s" for load in often[:4])
     more = f"; and {len(often) - 4} more" if len(often) > 4 else ""  # noqa: PLR2004 - what is shown
-    slowest = max(load.period_s for load in often) if len({load.period_s for load in often}) == 1 else None
-    wanted = f"a poll of at least {cycle_s(loads):.2g} s" if slowest is not None else f"polls {share:.2g} times as long"
+    alike = len({load.period_s for load in often}) == 1
+    wanted = f"a poll of at least {_up(cycle_s(loads))} s" if alike else f"polls {_up(share)} times as long"
     return f"polls that take {share:.0%} of the time of the bus ({shown}{more})", f"{wanted}, or a faster bus"
+
+
+def _up(number: float) -> str:
+    """Write a number with two digits that is no less."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(round(number / unit, 6)) * unit:g}"

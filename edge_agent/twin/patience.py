@@ -9,7 +9,7 @@ from typing import NamedTuple
 _FLOOR = 0.25
 """The least share of a profile's timeout that is waited: a device may be busy for once."""
 _PATIENT_EVERY = 4
-"""Of so many waits for a silent unit one is as long as the profile says: it may have become slow."""
+"""Of so many waits for a silent unit the last is as long as the profile says: it may be slower than the others."""
 _SETTLED_S = 3.0
 """After so long without a request no late answer is expected; or after so many times the timeout."""
 
@@ -30,8 +30,8 @@ class Patience:
 
     def wait_s(self, others_s: float | None = None) -> float:
         """Return how long to wait; `others_s` is what is enough for the others of the bus, if it is known."""
-        usual_s = self.usual_s if self.usual_s is not None else (others_s if self._silences > 1 else None)
-        if usual_s is None or self._silences % _PATIENT_EVERY == 1:
+        usual_s = others_s if self.usual_s is None else self.usual_s
+        if usual_s is None or self._silences % _PATIENT_EVERY == _PATIENT_EVERY - 1:
             return self._longest_s
         return min(max(usual_s, _FLOOR * self._longest_s), self._longest_s)
 

@@ -96,7 +96,7 @@ def test_every_poll_is_made_at_once_and_then_on_its_beat():
     assert taken[0].value == 0.0
 
 
-def test_a_dead_unit_of_ten_costs_the_others_next_to_nothing():
+def test_pain_01_a_dead_unit_of_ten_costs_the_others_next_to_nothing():
     link = FakeLink([f"u{n}" for n in range(10)], period_s=0.2)
     link.faults["u3"] = LinkError("no answer", "timeout")
     _, runner = run(link, lambda taken, _: count(taken, "u0") >= 15)
@@ -200,7 +200,7 @@ def test_a_device_that_is_off_at_start_is_tried_again():
     assert link.opened == 2
 
 
-def test_a_write_waits_for_no_poll_but_never_runs_beside_one():
+def test_pain_02_a_write_waits_for_no_poll_but_never_runs_beside_one():
     link = FakeLink([f"u{n}" for n in range(5)], period_s=0.005, answer_s=0.005)
 
     async def go():
@@ -292,7 +292,7 @@ def test_a_link_that_opens_and_is_lost_again_and_again_is_told_once_and_asked_ev
     assert runner._backoff.failures >= 2
 
 
-def test_wrong_answers_are_told_once_and_once_more_when_they_end(caplog):
+def test_pain_29_wrong_answers_are_told_once_and_once_more_when_they_end(caplog):
     caplog.set_level("INFO")
     link = FakeLink(["a"])
     link.faults["a"] = WireError("bus a: wrong length", "mismatch")

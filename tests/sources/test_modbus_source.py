@@ -210,7 +210,7 @@ def test_a_poll_that_was_split_meanwhile_is_not_split_again():
     assert [poll.points for poll in asyncio.run(scenario())] == [("a",), ("b",)]
 
 
-def test_several_units_share_one_connection_and_each_is_its_own_source():
+def test_pain_17_several_units_share_one_connection_and_each_is_its_own_source():
     async def scenario():
         async with Gateway(echo_unit) as gateway:
             sources = [source([point("p", 0)], gateway.port, name=f"m{unit}", unit=unit) for unit in (1, 2, 0)]
@@ -402,7 +402,7 @@ def test_a_broken_answer_does_not_end_the_connection():
     assert asyncio.run(scenario()) == (0x00010002, 1)
 
 
-def test_late_answer_never_becomes_another_value():
+def test_pain_03_late_answer_never_becomes_another_value():
     """The answer to the first register arrives just before that to the second."""
 
     async def scenario():
@@ -474,7 +474,7 @@ def test_the_second_half_of_a_late_answer_is_never_read_as_an_answer():
     assert asyncio.run(scenario()) == ({"b": (666, "good")}, 2)
 
 
-def test_a_silent_unit_does_not_cost_the_others_their_connection():
+def test_pain_18_a_silent_unit_does_not_cost_the_others_their_connection():
     async def scenario():
         async def answer(pdu, unit):
             return None if unit == 9 else await echo_unit(pdu, unit)

@@ -44,7 +44,7 @@ def words(raw):
         ("DCBA", bytes((0xA4, 0xA3, 0xA2, 0xA1))),
     ],
 )
-def test_each_byte_order_of_two_registers_is_what_its_letters_say(order, wire):
+def test_pain_19_each_byte_order_of_two_registers_is_what_its_letters_say(order, wire):
     assert decode(point("uint32", order=order), words(wire)) == (int.from_bytes(FOUR), "good")
     assert decode(point("float32", order=order), words(wire)) == (struct.unpack(">f", FOUR)[0], "good")
 
@@ -96,7 +96,7 @@ def test_every_type_is_read_as_itself(type_, registers, wanted):
     assert type(found[0]) is type(wanted)
 
 
-def test_zero_and_false_are_values_whatever_the_type():
+def test_pain_21_zero_and_false_are_values_whatever_the_type():
     for type_ in NUMBERS:
         for scale in (1.0, 0.1):
             assert decode(point(type_, scale=scale), [0] * width(point(type_))) == (0, "good")
@@ -151,7 +151,7 @@ def test_a_scaled_float_too_large_for_a_float_is_bad_and_no_error():
 @pytest.mark.parametrize("scale", [1.0, 0.1])
 @pytest.mark.parametrize("number", [math.nan, -math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(("type_", "form"), [("float32", ">f"), ("float64", ">d")])
-def test_a_number_that_is_not_finite_is_bad(type_, form, number, scale):
+def test_pain_20_a_number_that_is_not_finite_is_bad(type_, form, number, scale):
     registers = words(struct.pack(form, number))
     assert decode(point(type_, scale=scale), registers) == (None, "bad:nan")
     assert decode(point(type_, scale=scale, range=(-math.inf, math.inf)), registers) == (None, "bad:nan")
@@ -333,14 +333,14 @@ def test_a_scaled_value_that_was_read_can_be_written(type_, order, raw, scale, o
 
 
 @given(st.lists(st.integers(0, 0xFFFF), min_size=4, max_size=4), st.sampled_from(NUMBERS), st.sampled_from(ORDERS))
-def test_whatever_reads_as_good_can_be_written_and_reads_the_same(registers, type_, order):
+def test_pain_19_whatever_reads_as_good_can_be_written_and_reads_the_same(registers, type_, order):
     number = point(type_, order=order)
     value, quality = decode(number, registers[: width(number)])
     if quality == "good":
         assert decode(number, encode(number, value)) == (value, "good")
 
 
-def test_writing_zero_writes_zero():
+def test_pain_21_writing_zero_writes_zero():
     assert encode(point("uint16"), 0) == [0]
     assert encode(point("float32"), 0.0) == [0, 0]
     assert encode(point("bool", function=1), value=False) == [0]

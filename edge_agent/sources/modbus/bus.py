@@ -158,7 +158,11 @@ class ModbusBus:
 
     def outlook(self) -> list[str]:
         """Return lines for `check`."""
-        return outlook(self.loads(), self.line)
+        path = self._address.path or ""
+        lines = outlook(self.loads(), self.line)
+        if path.startswith(("/dev/ttyUSB", "/dev/ttyACM")):
+            lines.append(f"{path} may be another adapter after a restart: /dev/serial/by-id/ has names that stay")
+        return lines
 
     def lessons(self) -> dict[str, Any]:
         """Return what the devices taught, as plain values."""
