@@ -7,10 +7,11 @@ from typing import NamedTuple
 from edge_agent.model.errors import StoreError, TrustError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.world import World
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.records import unseal_snapshot
-from edge_agent.seal.squash import Stretch, unseal_stretch
+from edge_agent.seal.squash import Stretch, ground_of, unseal_stretch
 from edge_agent.store.keys import load_public
+from edge_agent.store.rotations import read_ring
 from edge_agent.store.shelf import Shelf
 from edge_agent.store.snapshots import Stored, read_snapshots
 from edge_agent.twin.baseline import empty_world
@@ -21,7 +22,7 @@ class Folder(NamedTuple):
     """What stands in a data folder."""
 
     data: DataDir
-    key: PublicKey
+    key: Keyring
     shelf: Shelf
     snapshots: list[Stored]
     """Newest first."""
@@ -39,7 +40,8 @@ def open_folder(path: Path, key: Path | None = None) -> Folder:
         raise StoreError(f"{path}: got no log in it, wanted the data_dir of an agent")
     # Snapshots first: an agent that runs goes on meanwhile, and the log may be ahead of them, never the other way.
     snapshots = read_snapshots(data.snapshots)
-    return Folder(data, load_public(key or data.public_key), Shelf.survey(data.log), snapshots)
+    keys = read_ring(data, load_public(key or data.public_key))
+    return Folder(data, keys, Shelf.survey(data.log, key=keys), snapshots)
 
 
 def walk(folder: Folder) -> Iterator[tuple[World, Stretch, World]]:
@@ -53,7 +55,7 @@ def walk(folder: Folder) -> Iterator[tuple[World, Stretch, World]]:
         stretch = unseal_stretch(item.envelope, folder.key)
         if stretch.last <= world.version:
             continue
-        after = apply(world, stretch.delta, stretch.last, stretch.at_ms)
+        after = apply(ground_of(stretch, world), stretch.delta, stretch.last, stretch.at_ms)
         yield world, stretch, after
         world = after
 

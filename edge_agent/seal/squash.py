@@ -15,7 +15,7 @@ from edge_agent.model.checked import as_type
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.layout import RECORD_TYPE
 from edge_agent.model.record import Entry, Fact
-from edge_agent.model.world import Delta
+from edge_agent.model.world import Delta, World
 from edge_agent.seal.canonical import pack
 from edge_agent.seal.envelope import parts, seal, verified
 from edge_agent.seal.keys import PrivateKey, Verifier
@@ -111,6 +111,16 @@ def time_in(envelope: bytes) -> int:
     return as_type(_picked(_opened(envelope)[0], {"at"})["at"], int, "record.at")
 
 
+def is_anew(stretch: Stretch) -> bool:
+    """Whether the world was built again from nothing within it: then its delta begins at the empty world."""
+    return any(told.entry.kind == "rebaseline" and told.entry.facts.get("lost") is True for told in stretch.audit)
+
+
+def ground_of(stretch: Stretch, world: World) -> World:
+    """Return what the delta of a stretch is to be applied to: the world before it, unless that was lost."""
+    return World(world.world_id, world.version, world.at_ms, {}, {}, {}, {}) if is_anew(stretch) else world
+
+
 def merge(envelopes: Sequence[bytes], keys: Verifier, compose: Compose) -> Stretch:
     """Return consecutive records and ranges as one stretch, after each signature and link was verified.
 
@@ -190,7 +200,7 @@ def _joined(one: Stretch, other: Stretch, compose: Compose) -> Stretch:
         digests=one.digests + other.digests,
         at_ms=other.at_ms,
         synced=one.synced and other.synced,
-        delta=compose(one.delta, other.delta),
+        delta=other.delta if is_anew(other) else compose(one.delta, other.delta),
         audit=one.audit + other.audit,
         state=other.state,
     )

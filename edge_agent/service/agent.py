@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import platform
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -74,12 +75,12 @@ class Agent:
         self._hands = BusHands(site, self.runners, self._clock)
         with contextlib.ExitStack() as undo:
             store = open_store(site, undo)
-            self.ledger = DiskLedger(store.log, store.snapshots, store.key, self._committed)
+            self.ledger = DiskLedger(store.log, store.snapshots, store.key, self._committed, store.keys)
             undo.callback(self.ledger.close)
             self._closing = undo.pop_all()
-        self.standing, self._notes = store.standing, store.notes
+        self.standing, self._before, self._notes = store.standing, store.before, store.notes
+        self._rotations, self._baselines = store.rotations, store.baselines
         self._asks = Asks(DataDir(Path(site.settings.agent.data_dir)).asks)
-        self._baselines = store.baselines
         lessons = Baselines(DataDir(Path(site.settings.agent.data_dir)).lessons, what="lessons")
         self._lessons = Lessons(lessons, [runner.link for runner in self.runners])
         self._world = baseline(site, self.standing.world)
@@ -111,7 +112,8 @@ class Agent:
 
     async def _asked_snapshot(self) -> bytes:
         """Make a snapshot for a mirror that asked for one; it is not kept."""
-        return (await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, "request")))[1]
+        _, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, "request"))
+        return self._rotations + envelope
 
     async def run(
         self, stop: asyncio.Event, ready: Callable[[], None], turned: Callable[[], None] = lambda: None
@@ -198,12 +200,14 @@ class Agent:
             "start",
             {
                 "version": __version__,
+                "python": platform.python_version(),
+                "boot": self.ground.boot.hex(),
                 "config": self.site.digest,
                 "world_version": self.standing.world.version,
                 "synced": now.synced,
             },
         )
-        delta = diff(self.standing.world, self._world)
+        delta = diff(self._before, self._world)
         self.standing = await commit(
             self.standing, self._world, delta, (start, *self._notes), self.ground, self.ledger, now
         )
@@ -276,11 +280,15 @@ class Agent:
         """Keep a snapshot of the newest record, with the baselines beside it, and send it upstream."""
         snapshot, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, reason))
         await self.ledger.keep(snapshot, envelope)
-        learned = {**self.ground.watch.to_state(), COMPARISONS: self.ground.comparisons.to_state()}
-        await self.ledger.work(lambda: self._baselines.save(json.dumps(learned)))
+        await self.ledger.work(self._keep_baselines)
         await self._keep_lessons()
         if self.upstream is not None:
-            self.upstream.publisher.publish_snapshot(envelope)
+            self.upstream.publisher.publish_snapshot(self._rotations + envelope)
+
+    def _keep_baselines(self) -> None:
+        """Render and keep what was learned, in the disk's thread: no turn is made meanwhile, so nothing moves."""
+        learned = {**self.ground.watch.to_state(), COMPARISONS: self.ground.comparisons.to_state()}
+        self._baselines.save(json.dumps(learned))
 
     async def _tell(self) -> NoReturn:
         """Answer whoever asks on this machine how we are."""

@@ -17,13 +17,16 @@ from edge_agent.model.record import ZERO_DIGEST, Entry
 from edge_agent.model.site import BufferSettings, Site
 from edge_agent.model.world import World, replace_world
 from edge_agent.seal.digest import entity_digests, state_digest
-from edge_agent.seal.keys import PrivateKey, PublicKey
+from edge_agent.seal.keyring import Keyring
+from edge_agent.seal.keys import PrivateKey, Verifier
 from edge_agent.seal.records import unseal_snapshot
-from edge_agent.seal.squash import unseal_stretch
+from edge_agent.seal.squash import ground_of, unseal_stretch
 from edge_agent.store.baselines import Baselines
+from edge_agent.store.doubt import Doubt, keep_doubt, read_doubt
 from edge_agent.store.keys import load_or_make
 from edge_agent.store.lock import Lock
 from edge_agent.store.log import Log
+from edge_agent.store.rotations import read_ring, read_rotations, settle_rotation
 from edge_agent.store.shelf import Item, Shelf
 from edge_agent.store.snapshots import Snapshots, Stored
 from edge_agent.sync import Standing
@@ -34,11 +37,17 @@ from edge_agent.twin.diff import apply
 class Store(NamedTuple):
     """What an agent holds open on disk, and what it found there."""
 
+    data: DataDir
     key: PrivateKey
+    keys: Keyring
+    rotations: bytes
+    """The records that led to `key`, back to back: they go in front of each snapshot that is published."""
     log: Log
     snapshots: Snapshots
     baselines: Baselines
     standing: Standing
+    before: World
+    """What the delta of the first record is to begin from (see Restored)."""
     notes: tuple[Entry, ...]
 
 
@@ -46,6 +55,8 @@ class Restored(NamedTuple):
     """What was found, and what must be said about it in the first record."""
 
     standing: Standing
+    before: World
+    """The same world; the empty one when it was lost, for that is what those who follow will apply the delta to."""
     notes: tuple[Entry, ...]
 
 
@@ -55,36 +66,50 @@ def open_store(site: Site, undo: contextlib.ExitStack) -> Store:
     data = DataDir(Path(settings.agent.data_dir))
     undo.callback(Lock.take(data).release)
     key = load_or_make(data, site.world_id)
+    keys = read_ring(data, key.public)
     snapshots = Snapshots.open(data.snapshots, settings.sync.snapshots_kept)
     notes: list[Entry] = []
     if snapshots.fault:
-        notes.append(Entry("rebaseline", {"reason": snapshots.fault}))
-    known = _newest(snapshots.list(), site.world_id, key.public)
-    notes += _rolled_back(data, known[0])
+        notes.append(Entry("rebaseline", {"reason": snapshots.fault, "lost": False}))
+    known = _newest(snapshots.list(), site.world_id, keys)
+    doubt = _doubt(data, known[0])
+    if doubt is not None:
+        notes.append(Entry("rolled-back", doubt.facts))
     buffer = settings.upstream.buffer if settings.upstream else BufferSettings()
-    log = Log.open(data.log, max_bytes=buffer.max_bytes, known=known)
+    log = Log.open(data.log, max_bytes=buffer.max_bytes, known=known, key=keys)
     undo.callback(log.close)
     log.keep_from(snapshots.oldest_seq() + 1)
-    restored = restore(site.world_id, log.head[:2], log.records, snapshots.list(), key.public)
+    newest = log.read(log.head.seq, 1) if log.head.seq else []
+    key = settle_rotation(data, site.world_id, key, newest[-1].envelope if newest else None)
+    keys = read_ring(data, key.public)
+    restored = restore(site.world_id, log.head[:2], log.records, snapshots.list(), keys)
     notes += restored.notes
-    return Store(key, log, snapshots, Baselines(data.baselines), restored.standing, tuple(notes))
+    standing = restored.standing if doubt is None else restored.standing._replace(locked=doubt.reason)
+    rotations, baselines = read_rotations(data), Baselines(data.baselines)
+    before = restored.before
+    return Store(data, key, keys, rotations, log, snapshots, baselines, standing, before, tuple(notes))
 
 
-def _newest(snapshots: Iterable[Stored], world_id: str, key: PublicKey) -> tuple[int, bytes]:
+def _newest(snapshots: Iterable[Stored], world_id: str, keys: Verifier) -> tuple[int, bytes]:
     """Return the record that the newest good snapshot stands at, and its digest."""
     for stored in snapshots:
         with contextlib.suppress(WireError, TrustError):
-            snapshot = unseal_snapshot(stored.envelope, key)
+            snapshot = unseal_snapshot(stored.envelope, keys)
             if snapshot.world.world_id == world_id:
                 return snapshot.world.version, snapshot.head
     return 0, ZERO_DIGEST
 
 
-def _rolled_back(data: DataDir, seq: int) -> Iterable[Entry]:
-    """Say so when a snapshot is ahead of the log: the log is an older copy, or it lost its end."""
+def _doubt(data: DataDir, seq: int) -> Doubt | None:
+    """Note durably when a snapshot is ahead of the log: the log is an older copy, or it lost its end.
+
+    The log goes on behind the snapshot and shows it no more; so the note comes first, and stays until a person says
+    that all is well.
+    """
     end = Shelf.survey(data.log).stand.seq if data.log.is_dir() else 0
     if end < seq:
-        yield Entry("rolled-back", {"log": end, "snapshot": seq})
+        keep_doubt(data, Doubt(end, seq))
+    return read_doubt(data)
 
 
 def restore(
@@ -92,7 +117,7 @@ def restore(
     end: tuple[int, bytes],
     records: Callable[[int], Iterable[Item]],
     snapshots: Iterable[Stored],
-    key: PublicKey,
+    keys: Verifier,
 ) -> Restored:
     """Return the world as the newest record left it.
 
@@ -102,18 +127,21 @@ def restore(
     faults: list[str] = []
     for stored in snapshots:
         try:
-            world, head = _led_by(stored, world_id, end, records, key)
+            world, head = _led_by(stored, world_id, end, records, keys)
         except (WireError, TrustError) as error:
             faults.append(f"snapshot at record {stored.seq}: {error}")
         else:
-            return Restored(_standing(world, head), tuple(_notes(faults)))
+            return Restored(_standing(world, head), world, tuple(_notes(faults)))
+    notes = list(_notes(faults))
     if end[0]:
-        faults.append("no snapshot leads to the newest record: the world is built again from readings")
-    world = replace_world(_kept(world_id, records, key), version=end[0])
-    return Restored(_standing(world, end[1]), tuple(_notes(faults)))
+        reason = "no snapshot leads to the newest record: the world is built again from readings"
+        notes.append(Entry("rebaseline", {"reason": reason, "lost": True}))
+    before = replace_world(empty_world(world_id), version=end[0])
+    world = replace_world(_kept(world_id, records, keys), version=end[0])
+    return Restored(_standing(world, end[1]), before, tuple(notes))
 
 
-def _kept(world_id: str, records: Callable[[int], Iterable[Item]], key: PublicKey) -> World:
+def _kept(world_id: str, records: Callable[[int], Iterable[Item]], keys: Verifier) -> World:
     """Return the empty world with what must outlive every other loss: actions under way, budgets and counters.
 
     They do not follow from readings. Of each the last that any readable record says counts.
@@ -122,7 +150,7 @@ def _kept(world_id: str, records: Callable[[int], Iterable[Item]], key: PublicKe
     actions, operators = dict(empty.actions), dict(empty.operators)
     for item in records(1):
         with contextlib.suppress(WireError, TrustError):
-            delta = unseal_stretch(item.envelope, key).delta
+            delta = unseal_stretch(item.envelope, keys).delta
             actions |= {name: action for name, action in delta.actions.items() if action is not None}
             for name in [name for name, action in delta.actions.items() if action is None]:
                 actions.pop(name, None)
@@ -131,29 +159,29 @@ def _kept(world_id: str, records: Callable[[int], Iterable[Item]], key: PublicKe
 
 
 def _led_by(
-    stored: Stored, world_id: str, end: tuple[int, bytes], records: Callable[[int], Iterable[Item]], key: PublicKey
+    stored: Stored, world_id: str, end: tuple[int, bytes], records: Callable[[int], Iterable[Item]], keys: Verifier
 ) -> tuple[World, bytes]:
     """Return where a snapshot and the records after it lead. Raises WireError or TrustError."""
-    snapshot = unseal_snapshot(stored.envelope, key)
+    snapshot = unseal_snapshot(stored.envelope, keys)
     if snapshot.world.world_id != world_id:
         raise TrustError(f"it is of gateway {snapshot.world.world_id[:80]!r}, wanted {world_id!r}")
-    world, head = replay(snapshot.world, snapshot.head, records(snapshot.world.version + 1), key)
+    world, head = replay(snapshot.world, snapshot.head, records(snapshot.world.version + 1), keys)
     if (world.version, head) != end:
         raise TrustError(f"it leads to record {world.version}, and the log ends at {end[0]}")
     return world, head
 
 
-def replay(world: World, head: bytes, items: Iterable[Item], key: PublicKey) -> tuple[World, bytes]:
+def replay(world: World, head: bytes, items: Iterable[Item], keys: Verifier) -> tuple[World, bytes]:
     """Return the world and the head after some records. Raises WireError or TrustError where it does not hold."""
     for item in items:
-        stretch = unseal_stretch(item.envelope, key)
+        stretch = unseal_stretch(item.envelope, keys)
         if stretch.last <= world.version:
             continue
         # A squashed range may begin before a snapshot: it is right from any world within it, too.
         before = world.version - stretch.first
         if before < -1 or (stretch.prev if before == -1 else stretch.digests[before]) != head:
             raise TrustError(f"record {stretch.first}: does not follow record {world.version}")
-        world = apply(world, stretch.delta, stretch.last, stretch.at_ms)
+        world = apply(ground_of(stretch, world), stretch.delta, stretch.last, stretch.at_ms)
         if state_digest(world) != stretch.state:
             raise TrustError(f"record {stretch.last}: the world after it has not the digest it names")
         head = stretch.digests[-1]
@@ -165,4 +193,4 @@ def _standing(world: World, head: bytes) -> Standing:
 
 
 def _notes(faults: Iterable[str]) -> Iterable[Entry]:
-    return (Entry("rebaseline", {"reason": fault}) for fault in faults)
+    return (Entry("rebaseline", {"reason": fault, "lost": False}) for fault in faults)

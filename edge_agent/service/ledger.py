@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.record import Entry, Sealed, Snapshot
-from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.keys import PrivateKey, Verifier
 from edge_agent.seal.squash import digest_in, merge, seal_stretch, time_in
 from edge_agent.store.log import Log
 from edge_agent.store.segment import Hole, name_of
@@ -35,10 +35,18 @@ class OnDisk(NamedTuple):
 class DiskLedger:
     """See sync.Ledger and uplink.publisher.Backlog. `committed` is called on the event loop after each record."""
 
-    def __init__(self, log: Log, snapshots: Snapshots, key: PrivateKey, committed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        snapshots: Snapshots,
+        key: PrivateKey,
+        committed: Callable[[], None],
+        keys: Verifier | None = None,
+    ) -> None:
         self._log = log
         self._snapshots = snapshots
         self._key = key
+        self._keys: Verifier = keys or key.public
         self._committed = committed
         self._told_holes: set[Hole] = set()
         self._squashed: deque[Entry] = deque()
@@ -136,7 +144,7 @@ class DiskLedger:
             if work is None:
                 break
             try:
-                stretch = merge(work.envelopes, self._key.public, compose)
+                stretch = merge(work.envelopes, self._keys, compose)
             except (TrustError, WireError) as error:
                 # What does not verify is not signed again; it stays as it is, for whoever examines it.
                 _log.error("log: records %d to %d are left as they are: %s", work.first, work.last, error)

@@ -10,7 +10,7 @@ from edge_agent.seal.keys import PrivateKey, PublicKey
 from edge_agent.store.disk import Disk, opened, read_whole, remove, telling, write_aside, write_new
 
 _OTHERS = 0o077
-_SEED_BYTES = 32
+SEED_BYTES = 32
 _MOST_BYTES = 16 * 1024
 """Of a key file; a real one takes under 500."""
 
@@ -25,7 +25,7 @@ def load_or_make(where: DataDir, world_id: str, disk: Disk | None = None) -> Pri
     with telling(where.keys, "make the key folder"):
         disk.make_folder(where.keys)
     key = _load(where.private_key, disk) or _make(where, disk)
-    _show(where.public_key, key.public.to_text(f"edge-agent:{world_id}"), disk)
+    show_public(where.public_key, key.public, world_id, disk)
     return key
 
 
@@ -39,12 +39,20 @@ def load_public(path: Path) -> PublicKey:
         raise TrustError(f"{path}: {error}") from error
 
 
-def load_private(path: Path) -> PrivateKey:
+def load_private(path: Path, disk: Disk | None = None) -> PrivateKey:
     """Return the private key in a file. Raises TrustError when it is none or others can read it, StoreError."""
-    key = _load(path, Disk())
+    key = _load(path, disk or Disk())
     if key is None:
         raise StoreError(f"{path}: got no file, wanted an OpenSSH ed25519 private key")
     return key
+
+
+def show_public(path: Path, key: PublicKey, world_id: str, disk: Disk) -> None:
+    """Have the public key in its file, as it is derived from the private one. Raises StoreError."""
+    text = key.to_text(f"edge-agent:{world_id}")
+    with telling(path, "write the public key"):
+        if path.name not in disk.names(path.parent) or read_whole(disk, path) != text:
+            write_aside(disk, path, text)
 
 
 def _load(path: Path, disk: Disk) -> PrivateKey | None:
@@ -76,8 +84,8 @@ def _check_private(path: Path, found: os.stat_result) -> None:
 
 def _make(where: DataDir, disk: Disk) -> PrivateKey:
     """Make a key file that is whole under its name at once, and never in the place of another."""
-    key = PrivateKey.from_seed(os.urandom(_SEED_BYTES))
-    aside = where.private_key.with_name(where.private_key.name + ".new")
+    key = PrivateKey.from_seed(os.urandom(SEED_BYTES))
+    aside = where.next_key
     with telling(where.private_key, "make the private key"):
         if where.public_key.name in disk.names(where.keys):
             raise TrustError(
@@ -90,10 +98,3 @@ def _make(where: DataDir, disk: Disk) -> PrivateKey:
         remove(disk, aside)
         disk.sync_folder(where.keys)
     return key
-
-
-def _show(path: Path, text: bytes, disk: Disk) -> None:
-    """Have the public key in its file, as it is derived from the private one."""
-    with telling(path, "write the public key"):
-        if path.name not in disk.names(path.parent) or read_whole(disk, path) != text:
-            write_aside(disk, path, text)

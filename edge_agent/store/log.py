@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from edge_agent.model.errors import StoreError, WireError
 from edge_agent.model.record import ZERO_DIGEST, Sealed
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keys import Verifier
 from edge_agent.seal.squash import Span, span_of
 from edge_agent.store.active import BLANK, SPARE, Active, clear, has_spare, make_blank, settle, size_for, trim
 from edge_agent.store.bound import Bound
@@ -71,7 +71,7 @@ class Log:
         max_bytes: int,
         disk: Disk | None = None,
         known: tuple[int, bytes] = (0, ZERO_DIGEST),
-        key: PublicKey | None = None,
+        key: Verifier | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> "Log":
         """Recover a log, or begin one, and begin a new segment in it.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from edge_agent.model.errors import TrustError, WireError
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keys import Verifier
 from edge_agent.seal.squash import Span, span_of, unseal_stretch
 from edge_agent.store.frames import HEAD, RECORD, Damage, Frame, Stand, frame_at, stand_in, walk
 
@@ -104,7 +104,7 @@ def head_of(data: bytes) -> Stand | None:
         return None
 
 
-def scan(data: bytes, key: PublicKey | None = None) -> Scan:
+def scan(data: bytes, key: Verifier | None = None) -> Scan:
     """Return all that stands in a segment. With the key more is found between two wounds."""
     places: list[Place] = []
     wounds: list[Damage] = []
@@ -118,7 +118,7 @@ def scan(data: bytes, key: PublicKey | None = None) -> Scan:
     return Scan(head_of(data), places, wounds, furthest(stands), end, max(end, len(data.rstrip(b"\0"))))
 
 
-def _verifies(envelope: bytes, key: PublicKey) -> bool:
+def _verifies(envelope: bytes, key: Verifier) -> bool:
     try:
         unseal_stretch(envelope, key)
     except (WireError, TrustError):

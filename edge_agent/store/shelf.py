@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keys import Verifier
 from edge_agent.store.disk import Disk, opened, read_salvaging, telling
 from edge_agent.store.frames import RECORD, Stand, frame_at
 from edge_agent.store.segment import (
@@ -48,7 +48,7 @@ class Item(NamedTuple):
 class Shelf:
     """The segments of one folder, oldest first."""
 
-    def __init__(self, folder: Path, disk: Disk, key: PublicKey | None) -> None:
+    def __init__(self, folder: Path, disk: Disk, key: Verifier | None) -> None:
         self._folder = folder
         self._disk = disk
         self._key = key
@@ -60,7 +60,7 @@ class Shelf:
         """The furthest that the log speaks of, and what upstream has acknowledged."""
 
     @classmethod
-    def survey(cls, folder: Path, disk: Disk | None = None, key: PublicKey | None = None) -> "Shelf":
+    def survey(cls, folder: Path, disk: Disk | None = None, key: Verifier | None = None) -> "Shelf":
         """Return what stands in a folder, changing nothing; it may be the log of an agent that runs.
 
         With the key, more records are found between two wounds of one segment. Raises StoreError when the folder or

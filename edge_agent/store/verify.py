@@ -12,9 +12,9 @@ from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.record import ZERO_DIGEST, Snapshot
 from edge_agent.model.world import World
 from edge_agent.seal.digest import Digests, entity_digests, root_digest
-from edge_agent.seal.keys import PublicKey
+from edge_agent.seal.keys import Verifier
 from edge_agent.seal.records import unseal_snapshot
-from edge_agent.seal.squash import Stretch, unseal_stretch
+from edge_agent.seal.squash import Stretch, ground_of, unseal_stretch
 from edge_agent.store.segment import Hole, name_of
 from edge_agent.store.shelf import Item, Shelf
 from edge_agent.store.snapshots import Stored
@@ -41,7 +41,7 @@ class Verdict:
     fault: str | None = None
 
 
-def verify(shelf: Shelf, stored: Sequence[Stored], key: PublicKey) -> Verdict:
+def verify(shelf: Shelf, stored: Sequence[Stored], key: Verifier) -> Verdict:
     """Return the verdict on a log and its snapshots. Raises StoreError when they cannot be read."""
     while shelf.inspect():
         pass
@@ -56,7 +56,7 @@ def verify(shelf: Shelf, stored: Sequence[Stored], key: PublicKey) -> Verdict:
     return verdict
 
 
-def _snapshots(stored: Sequence[Stored], key: PublicKey) -> Iterator[Snapshot]:
+def _snapshots(stored: Sequence[Stored], key: Verifier) -> Iterator[Snapshot]:
     for each in stored:
         try:
             yield unseal_snapshot(each.envelope, key)
@@ -64,7 +64,7 @@ def _snapshots(stored: Sequence[Stored], key: PublicKey) -> Iterator[Snapshot]:
             raise TrustError(f"snapshots.json: the snapshot at record {each.seq}: {error}") from error
 
 
-def _walk(shelf: Shelf, snapshots: dict[int, Snapshot], key: PublicKey, verdict: Verdict) -> None:
+def _walk(shelf: Shelf, snapshots: dict[int, Snapshot], key: Verifier, verdict: Verdict) -> None:
     holes = {hole.first: hole for hole in shelf.holes}
     oldest = min(snapshots, default=None)
     known = _known(snapshots[oldest]) if oldest is not None and oldest < verdict.first else None
@@ -92,7 +92,7 @@ def _known(snapshot: Snapshot) -> _Known:
     return snapshot.world, entity_digests(snapshot.world)
 
 
-def _opened(shelf: Shelf, item: Item, key: PublicKey) -> Stretch:
+def _opened(shelf: Shelf, item: Item, key: Verifier) -> Stretch:
     try:
         return unseal_stretch(item.envelope, key)
     except (WireError, TrustError) as error:
@@ -116,7 +116,7 @@ def _missing(verdict: Verdict, holes: Mapping[int, Hole], last: int) -> None:
 
 def _next_world(shelf: Shelf, item: Item, stretch: Stretch, known: _Known) -> _Known:
     try:
-        after = apply(known[0], stretch.delta, stretch.last, stretch.at_ms)
+        after = apply(ground_of(stretch, known[0]), stretch.delta, stretch.last, stretch.at_ms)
     except WireError as error:
         raise TrustError(f"{_place(shelf, item)}: {error}") from error
     digests = entity_digests(after, known)

@@ -21,7 +21,7 @@ from edge_agent.seal.digest import Digests, entity_digests, root_digest
 from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.records import unseal_snapshot
-from edge_agent.seal.squash import Span, Stretch, span_of, unseal_stretch
+from edge_agent.seal.squash import Span, Stretch, ground_of, span_of, unseal_stretch
 from edge_agent.twin.diff import apply, diff
 
 _REMEMBERED = 4096
@@ -157,7 +157,7 @@ class Follower:
             return Gap(self.seq + 1, stretch.first - 1)
         self._check_chain(where, stretch)
         try:
-            world = apply(self.world, stretch.delta, stretch.last, stretch.at_ms)
+            world = apply(ground_of(stretch, self.world), stretch.delta, stretch.last, stretch.at_ms)
             digests = entity_digests(world, (self.world, self._entity_digests))
         except (WireError, KeyError) as error:  # KeyError: a finding about a variable that is gone
             raise self._lie(f"{where}: its delta cannot be applied: {error}") from error
