@@ -24,7 +24,9 @@ COMMANDS = {
     "events": "print the events of a gateway from its log, in the canonical form",
     "findings": "list what is open, and say that a finding is known",
     "mirror": "follow a gateway from the outside and verify every record",
-    "log": "verify the log of a gateway offline",
+    "log": "show, verify and export the log of a gateway",
+    "snapshots": "list, show, compare and restore the snapshots of a gateway",
+    "keys": "make, show and replace the key of a gateway",
     "demo": "run the agent against a simulated plant",
 }
 DISK_FAILED = 74

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from edge_agent.config import load
 from edge_agent.model.errors import StoreError, TrustError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.world import World
+from edge_agent.seal.canonical import unpack
 from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import Stretch, ground_of, unseal_stretch
@@ -42,6 +44,53 @@ def open_folder(path: Path, key: Path | None = None) -> Folder:
     snapshots = read_snapshots(data.snapshots)
     keys = read_ring(data, load_public(key or data.public_key))
     return Folder(data, keys, Shelf.survey(data.log, key=keys), snapshots)
+
+
+def data_of(where: Path) -> DataDir:
+    """Return the data folder that an agent.toml names, or that is named itself. Raises ConfigError."""
+    return DataDir(Path(load(where).settings.agent.data_dir) if where.is_file() else where)
+
+
+def place_of(where: Path, key: Path | None = None) -> Folder:
+    """Return the data folder that an agent.toml names, or that is named itself, for reading.
+
+    Raises ConfigError, and what `open_folder` does.
+    """
+    return open_folder(data_of(where).root, key)
+
+
+def reopened(folder: Folder) -> Folder:
+    """Return the folder as it stands now, with the keys that are known. Raises StoreError and TrustError."""
+    keys = read_ring(folder.data, folder.key.keys[0])
+    return folder._replace(key=keys, shelf=Shelf.survey(folder.data.log, key=keys))
+
+
+def opened_envelope(envelope: bytes, keys: Keyring) -> dict[str, Any]:
+    """Return the payload of a verified record or range as JSON has it, with its type, digest and signers.
+
+    Bytes are hexadecimal; states are `{number: [value, at, quality]}` as in a snapshot. Raises WireError or TrustError.
+    """
+    stretch = unseal_stretch(envelope, keys)
+    raw = unpack(envelope)
+    payload: dict[str, Any] = unpack(raw["payload"])
+    states = {str(n): [state.value, state.at_ms, state.quality] for n, state in sorted(stretch.delta.states.items())}
+    told = {
+        "type": raw["payloadType"],
+        "digest": stretch.digests[-1].hex(),
+        "signed_by": [each["keyid"] for each in raw["signatures"]],
+        **_plain(payload),
+    }
+    if states:
+        told["delta"] = {**told["delta"], "states": states}
+    return told
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def walk(folder: Folder) -> Iterator[tuple[World, Stretch, World]]:

@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
         )
         print(json.dumps(found, allow_nan=False, ensure_ascii=False))
     else:
-        _tell(world)
+        tell(world)
     for note in restored.notes:
         print(f"edge-agent twin: {note.facts['reason']}", file=sys.stderr)
     return 1 if restored.notes else 0
 
 
-def _tell(world: World) -> None:
+def tell(world: World) -> None:
+    """Print a world for people."""
     print(f"{world.world_id} at record {world.version}, {iso_utc(world.at_ms)}")
     for number, variable in world.variables.items():
         state = world.state_of(number)

@@ -27,7 +27,9 @@ def test_help_names_the_commands_and_an_example():
     assert "example: edge-agent" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["check", "run", "sync", "twin", "events", "findings", "mirror", "log", "demo"])
+@pytest.mark.parametrize(
+    "name", ["check", "run", "sync", "twin", "events", "findings", "mirror", "log", "snapshots", "keys", "demo"]
+)
 def test_every_commands_help_has_an_example(name):
     done = run(name, "--help")
     assert done.returncode == 0, done.stderr
