@@ -89,7 +89,7 @@ def _append(store: Store, world: World, entry: Entry, successor: PrivateKey | No
         at_ms=now.at_ms,
         mono_ms=now.mono_ns // 1_000_000,
         synced=now.synced,
-        delta=diff(before, after),
+        delta=diff(store.before, after),
         audit=(*store.notes, entry),
         state=state_digest(after),
     )
