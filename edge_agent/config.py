@@ -273,17 +273,29 @@ def _clashes(settings: Settings, sources: Iterable[Source], place: str) -> Itera
     for name, count in Counter(e.id for e in settings.entities).items():
         if count > 1:
             yield Problem(f"{place}entities.{name}", f"{count} entities of this id", "one id for each entity")
-    owners: dict[str, str] = {}
+    owners: dict[str, tuple[Source, Point]] = {}
     for source in sources:
         where = f"{place}sources.{source.name}"
         if not source.points:
             yield Problem(where, "no points", "a profile, or points of its own")
         for point in source.points:
             variable = variable_path(source.entity, point.name)
-            if variable in owners:
-                found = f"{variable} from {owners[variable]} and from {source.name}"
-                yield Problem(f"{where}.points.{point.name}", found, "one reading for each variable")
-            owners[variable] = source.name
+            owner, known = owners.setdefault(variable, (source, point))
+            if owner is not source:
+                yield from _shared(variable, (owner, known), (source, point), f"{where}.points.{point.name}")
+            elif known is not point:
+                yield Problem(f"{where}.points.{point.name}", f"{variable} twice", "one point of this name")
+
+
+def _shared(variable: str, first: tuple[Source, Point], second: tuple[Source, Point], where: str) -> Iterator[Problem]:
+    """Let two sources give one variable when both are said to describe that entity, in one unit; trust decides."""
+    (one, point), (other, twin) = first, second
+    found = f"{variable} from {one.name} and from {other.name}"
+    if one.settings.entity is None or other.settings.entity is None:
+        yield Problem(where, found, "one reading for each variable, or `entity` in both: then the trust model decides")
+    elif (point.unit, point.kind) != (twin.unit, twin.kind):
+        said = f"{found}, in {point.unit or 'no unit'} ({point.kind}) and {twin.unit or 'no unit'} ({twin.kind})"
+        yield Problem(where, said, "one unit and kind")
 
 
 def _loose_ends(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:

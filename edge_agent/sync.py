@@ -41,6 +41,7 @@ from edge_agent.model.action import (
 )
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.errors import LinkError, TrustError, WireError
+from edge_agent.model.finding import NO_DISPUTES, Disputes
 from edge_agent.model.layout import local_name, sensor_ref
 from edge_agent.model.reading import GOOD, Event, Instant, Reading, Value
 from edge_agent.model.record import Entry, Record, Report, Sealed, Snapshot, SnapshotReason
@@ -56,6 +57,7 @@ from edge_agent.twin.identity import identity_points, resolve_identity
 from edge_agent.twin.integrate import deadbands, integrate
 from edge_agent.twin.transform import transform
 from edge_agent.twin.transition import Holding, Rule, rules, transition
+from edge_agent.twin.trust import Trust, trust_of, weigh
 
 HORIZON_S = 24 * 3600.0
 """How far ahead risk is forecast: a day is what a person on call can act within."""
@@ -107,6 +109,7 @@ class Ground(NamedTuple):
     criticality: Mapping[int, float]
     watch: Watch
     comparisons: Comparisons
+    trust: Trust
     key: PrivateKey
     boot: bytes
     writable: Mapping[str, Target]
@@ -130,6 +133,8 @@ class Standing(NamedTuple):
     """Of approvals."""
     mine: frozenset[str] = frozenset()
     """Ids of the actions that this process has read back as written, and whose criteria it waits for."""
+    disputes: Disputes = NO_DISPUTES
+    """Which sources disagree, and since when."""
     locked: str = ""
     """Why nothing may be written for now, or empty."""
 
@@ -150,6 +155,7 @@ def ground(
         rules=rules(site, world),
         criticality=criticality,
         watch=watch,
+        trust=trust_of(site, world, deadbands(bound)),
         comparisons=comparisons or Comparisons(site, world.variables),
         key=key,
         boot=boot,
@@ -182,6 +188,7 @@ async def sync(
         standing = await commit(standing, found.world, found.delta, entries, ground, ledger, now)
     standing = standing._replace(
         holding=found.holding,
+        disputes=found.disputes,
         advised=frozenset(r.plan.id for r in found.rulings),
         refusals=Refusals(found.refused, found.told_ms),
     )
@@ -209,13 +216,14 @@ def assess(
     mode = ground.site.settings.sync.mode
     merged = integrate(before, events, {} if mode == "full" else ground.deadband)
     known, learned = resolve_identity(merged, events, ground.identity)
-    stated = world_state(known, now)
+    weighed_in, disputes, conflicts, believed = weigh(known, ground.trust, standing.disputes, before.findings, now)
+    stated = world_state(weighed_in, now)
     changes = diff(before, stated)
     moved, holding, passages = transition(stated, ground.rules, standing.holding, now)
     told = alarms_of(moved.findings)
     alarms = detect_anomaly(ground.watch, events, replace_world(moved, findings=told), now.at_ms)
     apart = compare(ground.comparisons, events, told, now.at_ms)
-    findings = group({**alarms, **apart}, moved.findings, moved, now.at_ms, ground.criticality)
+    findings = group({**alarms, **apart, **conflicts}, moved.findings, moved, now.at_ms, ground.criticality)
     findings, quieted = acknowledge(findings, post.acknowledged)
     noticed = moved if findings == moved.findings else replace_world(moved, findings=findings)
     # With delta_only nothing is weighed: no risk and no plan, and so no action.
@@ -237,6 +245,7 @@ def assess(
         delta=compose(changes, diff(stated, after)),
         entries=(
             *learned,
+            *believed,
             *passages,
             *quieted,
             *endings(before.findings, findings, now.at_ms),
@@ -246,6 +255,7 @@ def assess(
             *_drops(dropped),
         ),
         holding=holding,
+        disputes=disputes,
         readings=len(events),
         good=sum(event.quality == GOOD for event in events),
         risk=risk,

@@ -66,7 +66,7 @@ class Subject(NamedTuple):
 
     def anchor(self, at_ms: int) -> str:
         """Return the evidence anchor of its reading at a wall time."""
-        return f"{layout.sensor_ref(self.variable.source, self.variable.name)}@{at_ms}"
+        return f"{layout.sensor_ref(self.variable.source, self.variable.point)}@{at_ms}"
 
     def fingerprint(self) -> str:
         """Return all of its definition that statistics rest on."""
@@ -107,7 +107,7 @@ def all_subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]
     criticality: dict[str, float] = {entity.id: entity.criticality for entity in site.settings.entities}
     found = []
     for variable in variables.values():
-        source, point = points.get((variable.source, variable.name), (None, None))
+        source, point = points.get((variable.source, variable.point), (None, None))
         if source is not None and point is not None and _is_number(point):
             weight = criticality.get(layout.local_name(variable.entity), DEFAULT_CRITICALITY)
             found.append(Subject(variable, point, source.profile, weight))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edge_agent.model.action import Ruling
-from edge_agent.model.finding import Risk
+from edge_agent.model.finding import Disputes, Risk
 from edge_agent.model.record import Entry
 from edge_agent.model.world import Delta, World
 
@@ -20,6 +20,8 @@ class Assessment(msgspec.Struct, frozen=True):
     """For the audit trail."""
     holding: Mapping[int, int]
     """Which transition conditions hold, and since when (twin.transition)."""
+    disputes: Disputes
+    """Which sources disagree, and since when (twin.trust)."""
     readings: int
     """Readings taken in this turn."""
     good: int

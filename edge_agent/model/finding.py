@@ -1,5 +1,8 @@
 """What was noticed, and what it may lead to: `Anomaly`, `Risk`."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import msgspec
 
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -35,6 +38,19 @@ class Anomaly(msgspec.Struct, frozen=True):
     def numbers(self) -> tuple[int, ...]:
         """The numbers of all variables it speaks of."""
         return (self.number, *(witness.number for witness in self.witnesses))
+
+
+class Dispute(NamedTuple):
+    """Sources of one variable that disagree, and whether that was told (twin/trust.py)."""
+
+    since_ns: int
+    since_ms: int
+    told: bool
+
+
+Disputes = Mapping[int, Dispute]
+"""By the number of the first variable of those that speak of one thing."""
+NO_DISPUTES: Disputes = {}
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):

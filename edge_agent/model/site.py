@@ -86,6 +86,22 @@ class UpstreamSettings(BrokerAccess, frozen=True, kw_only=True):
     """The mirror's public key, an OpenSSH line in a file: its receipts are heard."""
 
 
+SourceClass = Literal[
+    "hardware_sensor", "system_of_record", "primary_api", "observability_pipeline", "derived_inference", "human_note"
+]
+TRUST_WEIGHTS: dict[str, float] = {
+    "hardware_sensor": 0.95,
+    "system_of_record": 0.92,
+    "primary_api": 0.88,
+    "observability_pipeline": 0.8,
+    "derived_inference": 0.65,
+    "human_note": 0.55,
+}
+"""Of the reference's authority_trust_model, 1.0.0."""
+_TRUST_BY_KIND: dict[str, SourceClass] = {"http": "primary_api", "file": "system_of_record"}
+"""What else there is speaks for the sensor itself."""
+
+
 class SourceBase(msgspec.Struct, frozen=True, kw_only=True):
     """[[sources]]: what every kind of source says."""
 
@@ -93,6 +109,8 @@ class SourceBase(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     entity: Name | None = None
     """The entity it describes, by local id; its own name when not given."""
+    trust: SourceClass | None = None
+    """What kind of source it is to the trust model; by its kind when not given."""
 
 
 class TlsAccess(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +263,26 @@ class ComparisonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long they may be further apart."""
 
 
+class FieldSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[[trust.fields]]: who is the authority for a point of this name, the first before the others."""
+
+    field: Name
+    authorities: tuple[SourceClass, ...]
+
+
+class TrustSettings(msgspec.Struct, frozen=True):
+    """[trust]: whom to believe when several sources give one variable."""
+
+    half_life: Seconds = Seconds(14 * 86_400)
+    """In which the trust in a value that nothing confirms decays by a factor e."""
+    min_trust: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    tolerance: Annotated[float, Meta(ge=0, le=1)] = 0.02
+    """Share of the value by which two sources may differ and still agree; or their deadband, when that is more."""
+    patience: Seconds = Seconds(10)
+    """How long they must disagree: they are not read at one instant."""
+    fields: tuple[FieldSettings, ...] = ()
+
+
 class DriftSettings(msgspec.Struct, frozen=True):
     """[drift]: how sure the statistics must be, in words a person uses."""
 
@@ -380,6 +418,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[TransitionSettings, ...] = ()
     comparisons: tuple[ComparisonSettings, ...] = ()
     drift: DriftSettings = DriftSettings()
+    trust: TrustSettings = TrustSettings()
     playbooks: tuple[PlaybookSettings, ...] = ()
     policy: PolicySettings | None = None
     approvers: tuple[ApproverSettings, ...] = ()
@@ -403,6 +442,12 @@ class Source(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """Its name in agent.toml."""
         return self.settings.name
+
+    @property
+    def trust(self) -> SourceClass:
+        """What kind of source it is to the trust model."""
+        kind = str(type(self.settings).__struct_config__.tag)
+        return self.settings.trust or _TRUST_BY_KIND.get(kind, "hardware_sensor")
 
 
 class Site(msgspec.Struct, frozen=True):

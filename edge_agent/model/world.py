@@ -45,6 +45,11 @@ class Variable(msgspec.Struct, frozen=True):
     source: str
     """The source that reads it."""
 
+    @property
+    def point(self) -> str:
+        """The point it is read from. A variable that other sources give too is named `point@source`."""
+        return self.name.partition("@")[0]
+
 
 class State(NamedTuple):
     """The running state of a variable, as it is digested: unchanged readings do not alter it."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge_agent.model.action import Operator
 from edge_agent.model.layout import entity_id, local_name
 from edge_agent.model.profile import Point
-from edge_agent.model.site import Site
+from edge_agent.model.site import TRUST_WEIGHTS, Site
 from edge_agent.model.world import SAME_AS, Entity, State, Variable, World
 from edge_agent.twin.diff import UNREAD
 
@@ -62,7 +62,7 @@ def baseline(site: Site, before: World) -> World:
 
 def bindings(site: Site, world: World) -> Bindings:
     """Return where the readings of each configured point go. `world` is in line with the configuration."""
-    numbers = {(v.source, v.name): v for v in world.variables.values()}
+    numbers = {(v.source, v.point): v for v in world.variables.values()}
     return {
         (source.name, point.name): Binding(variable.number, variable.entity, point)
         for source in site.sources
@@ -81,9 +81,22 @@ def _operators(site: Site, before: World) -> Mapping[str, Operator]:
 
 
 def _definitions(site: Site) -> Iterator[tuple[str, str, str | None, str, str]]:
+    """Give each variable. Where several sources give one, the most trusted has its name; the others add their own."""
+    ranked = sorted(site.sources, key=lambda source: -TRUST_WEIGHTS[source.trust])
+    named: dict[tuple[str, str], str] = {}
+    for source in ranked:
+        for point in source.points:
+            named.setdefault((source.entity, point.name), source.name)
     for source in site.sources:
         for point in source.points:
-            yield source.entity, point.name, point.unit, point.kind, source.name
+            first = named[source.entity, point.name] == source.name
+            yield (
+                source.entity,
+                point.name if first else f"{point.name}@{source.name}",
+                point.unit,
+                point.kind,
+                source.name,
+            )
 
 
 def _entities(site: Site, before: World) -> Iterator[Entity]:

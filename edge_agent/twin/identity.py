@@ -89,4 +89,4 @@ def _evidence(world: World, entities: set[str], points: Mapping[int, Binding]) -
     for number, binding in points.items():
         if binding.entity in entities and binding.point.identity in HIGH_SIGNAL:
             variable = world.variables[number]
-            yield f"{sensor_ref(variable.source, variable.name)}@{world.state_of(number).at_ms}"
+            yield f"{sensor_ref(variable.source, variable.point)}@{world.state_of(number).at_ms}"

@@ -13,6 +13,7 @@ from edge_agent.model.reading import GOOD, Instant, Value
 from edge_agent.model.record import Entry
 from edge_agent.model.site import ConditionSettings, Site
 from edge_agent.model.world import State, World, replace_entity
+from edge_agent.twin.trust import stands_for
 
 
 class Rule(NamedTuple):
@@ -49,14 +50,15 @@ def transition(
     held: dict[int, int] = {}
     entries: list[Entry] = []
     for place, rule in enumerate(rules):
-        state = world.state_of(rule.number)
+        number = stands_for(world, rule.number)
+        state = world.state_of(number)
         here = world.entities[rule.entity].state == rule.src
         if not here or state.quality != GOOD or not holds(rule.condition, state.value, held=place in holding):
             continue
         since = held[place] = holding.get(place, now.mono_ns)
         if now.mono_ns - since < rule.condition.lasting * 1e9:
             continue
-        entries.append(_passage(world, rule, state))
+        entries.append(_passage(world, rule, number, state))
         world = replace_entity(world, rule.entity, state=rule.dst, since_ms=now.at_ms)
         del held[place]
     return world, held, tuple(entries)
@@ -67,10 +69,10 @@ def holds(condition: ConditionSettings, value: Value, *, held: bool = False) -> 
     return COMPARE[condition.is_](value, condition.value, condition.hysteresis if held else 0.0)
 
 
-def _passage(world: World, rule: Rule, state: State) -> Entry:
-    condition, variable = rule.condition, world.variables[rule.number]
+def _passage(world: World, rule: Rule, number: int, state: State) -> Entry:
+    condition, variable = rule.condition, world.variables[number]
     lasting = f" for {condition.lasting:g} s" if condition.lasting else ""
     cause = f"{condition.variable} {condition.is_} {condition.value}{lasting}: {state.value}"
-    evidence = f"{sensor_ref(variable.source, variable.name)}@{state.at_ms}"
+    evidence = f"{sensor_ref(variable.source, variable.point)}@{state.at_ms}"
     facts = {"entity": rule.entity, "from": rule.src, "to": rule.dst, "cause": cause, "evidence": evidence}
     return Entry("transition", {**facts, "entered": world.entities[rule.entity].since_ms})

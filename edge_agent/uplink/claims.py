@@ -35,7 +35,7 @@ def anchor(ref: str, at_ms: int | None = None) -> Json:
 def state_anchors(v: Variable, state: State, seq: int, sealed_ms: int) -> list[Json]:
     """Return the evidence of a variable's state: the sensor that was read, and the record that holds it."""
     read_ms = None if state.value is None else state.at_ms
-    return [anchor(sensor_ref(v.source, v.name), read_ms), anchor(record_ref(seq), sealed_ms)]
+    return [anchor(sensor_ref(v.source, v.point), read_ms), anchor(record_ref(seq), sealed_ms)]
 
 
 def entity_ref(world: World, entity: str) -> Json:
