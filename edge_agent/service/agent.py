@@ -21,6 +21,7 @@ from edge_agent.judge.comparison import Comparisons
 from edge_agent.judge.monitor import Watch
 from edge_agent.model.errors import StoreError
 from edge_agent.model.layout import DataDir
+from edge_agent.model.reading import Instant
 from edge_agent.model.record import Entry, Report, SnapshotReason
 from edge_agent.model.site import Site
 from edge_agent.service.boot import open_store
@@ -59,14 +60,14 @@ class Agent:
     """One gateway at work.
 
     Making one opens the store (StoreError, TrustError) and checks the sources (ConfigError), but touches no
-    device and no broker. Then `run`, or `turn_once`, and in any case `close`.
+    device and no broker. Then `run`, or `turn_once`, and in any case `close`. `clock` gives the present instant.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, clock: Callable[[], Instant] | None = None) -> None:
         self.site = site
         self.inbox = Inbox(limits=limits_of(site.sources))
         self.mailbox = Mailbox(time.monotonic, self.inbox.urgent)
-        self._clock = Clock()
+        self._clock = clock or Clock()
         door = Door(site.sources)
         self._started = self._clock()
         self.runners = [

@@ -16,8 +16,8 @@ from edge_agent.model.site import UpstreamSettings
 from edge_agent.mqtt import Session
 from edge_agent.service.backoff import Backoff
 from edge_agent.service.certificates import Certificates
-from edge_agent.service.clock import Clock
 from edge_agent.service.ledger import DiskLedger
+from edge_agent.sources import Clock
 from edge_agent.store.keys import load_public
 from edge_agent.uplink.publisher import Publisher, Terms, will
 from edge_agent.uplink.receipts import Receipts

@@ -176,6 +176,8 @@ def _tables(content: bytes) -> _Tables:
     rows = [(key, row) for table in raw.values() for key, row in table.items()]
     if not all(key.isdecimal() and isinstance(row, dict) for key, row in rows):
         raise ValueError("not a table of numbered documents")
+    if _TABLE not in raw:
+        raise ValueError(f"no table {_TABLE}")
     return raw
 
 

@@ -1,0 +1,403 @@
+"""What a start makes of a data folder that somebody had in the hands: every damage costs what it hit and no more,
+is said on the chain, and whoever follows from outside can follow through it."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from sites import METER, site
+
+from edge_agent.cli.stored import open_folder
+from edge_agent.model.layout import DataDir
+from edge_agent.model.reading import Anchor, Instant, Reading
+from edge_agent.model.record import Snapshot
+from edge_agent.model.world import replace_world
+from edge_agent.seal.canonical import pack, unpack
+from edge_agent.seal.digest import state_digest
+from edge_agent.seal.envelope import seal
+from edge_agent.seal.records import seal_snapshot, unseal_record, unseal_snapshot
+from edge_agent.service.agent import Agent
+from edge_agent.service.boot import open_store, restore
+from edge_agent.service.offline import accept, rotate
+from edge_agent.store.keys import load_private, load_public
+from edge_agent.store.snapshots import Snapshots
+from edge_agent.store.verify import verify
+from edge_agent.twin.baseline import empty_world
+from edge_agent.uplink.follower import AuditTold, Follower
+
+KEPT = "[sync]\nsnapshots_kept = 3\n"
+OLD = Path(__file__).parents[1] / "store" / "version-1"
+
+
+class Wall:
+    """A clock that a test sets: the wall may jump, what is measured only goes on."""
+
+    def __init__(self, at_ms=1_764_000_000_000):
+        self.at_ms = at_ms
+        self.mono_ns = 5_000_000_000
+
+    def __call__(self):
+        return Instant(self.at_ms, self.mono_ns, True)
+
+    def passes(self, seconds):
+        self.at_ms += round(seconds * 1000)
+        self.mono_ns += round(seconds * 1_000_000_000)
+
+
+def agent_on(found, clock=None):
+    return contextlib.closing(Agent(found, clock))
+
+
+def run(found, *values, clock=None):
+    """Do a run of the agent in which a meter says some values; return the standing it ended with."""
+    clock = clock or Wall()
+
+    async def day(agent):
+        await agent._begin()
+        for value in values:
+            clock.passes(1)
+            agent.inbox.put([Reading(Anchor("meter", "fc4", clock()), "volts", value)])
+            clock.passes(0.1)
+            await agent.turn()
+        await agent._keep_snapshot("stop")
+        return agent.standing
+
+    with agent_on(found, clock) as agent:
+        return asyncio.run(day(agent))
+
+
+def entries(found, kind):
+    """Return the facts of all entries of a kind that stand in the log."""
+    folder = open_folder(data_of(found).root)
+    told = []
+    for item in folder.shelf.records(1):
+        audit = unseal_record(item.envelope, folder.key)[0].audit
+        told += [entry.facts for entry in audit if entry.kind == kind]
+    return told
+
+
+def data_of(found):
+    return DataDir(Path(found.settings.agent.data_dir))
+
+
+def digest(standing):
+    return state_digest(standing.world)
+
+
+def follow(found, follower):
+    """Let a follower take the whole log; return what audit it was told."""
+    told = []
+    for item in open_folder(data_of(found).root).shelf.records(1):
+        changes = follower.take(item.envelope)
+        assert isinstance(changes, list), changes
+        told += [change.entry for change in changes if isinstance(change, AuditTold)]
+    return told
+
+
+def verdict(found, key=None):
+    folder = open_folder(data_of(found).root, key)
+    return verify(folder.shelf, folder.snapshots, folder.key)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A gateway with three runs behind it."""
+    folder = tmp_path_factory.mktemp("lived")
+    found = site(folder, METER + KEPT)
+    for value in (230.0, 231.5, 0.0):
+        standing = run(found, value, value + 1)
+    return found, standing
+
+
+@pytest.fixture
+def gateway(lived, tmp_path):
+    """A copy to damage: (site, its standing)."""
+    found = site(tmp_path, METER + KEPT)
+    shutil.copytree(data_of(lived[0]).root, data_of(found).root)
+    return found, lived[1]
+
+
+def restored(found):
+    """Replay the folder as a start does, without writing."""
+    folder = open_folder(data_of(found).root)
+    kept = Snapshots.open(folder.data.snapshots, 3).list()
+    return restore("w", folder.end, folder.shelf.records, kept, folder.key)
+
+
+class Leads:
+    """Whether what is kept leads to a state; what was tried before is remembered, for a thousand cuts leave the same."""
+
+    def __init__(self, found, state):
+        self.folder = open_folder(data_of(found).root)
+        self.state = state
+        self.tried = {}
+
+    def there(self):
+        kept = Snapshots.open(self.folder.data.snapshots, 3).list()
+        rows = tuple(stored.envelope for stored in kept)
+        if rows not in self.tried:
+            back = restore("w", self.folder.end, self.folder.shelf.records, kept, self.folder.key)
+            self.tried[rows] = digest(back.standing) == self.state
+        return self.tried[rows]
+
+
+def test_a_healthy_folder_starts_where_it_was_and_says_nothing(gateway):
+    found, standing = gateway
+    back = restored(found)
+    assert (digest(back.standing), back.standing.head, back.notes) == (digest(standing), standing.head, ())
+
+
+def test_a_snapshots_file_cut_at_any_byte_costs_nothing(gateway):
+    found, standing = gateway
+    path = data_of(found).snapshots
+    whole, leads = path.read_bytes(), Leads(found, digest(standing))
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        assert leads.there(), f"cut at {end}"
+
+
+def test_a_snapshots_file_with_any_byte_flipped_costs_nothing(gateway):
+    found, standing = gateway
+    path = data_of(found).snapshots
+    whole, leads = path.read_bytes(), Leads(found, digest(standing))
+    rng = random.Random(1)
+    for place in range(len(whole)):
+        hurt = bytearray(whole)
+        hurt[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(hurt)
+        assert leads.there(), f"byte {place}"
+
+
+def test_an_older_copy_of_the_snapshots_is_caught_up_by_the_log_in_silence(gateway):
+    found, standing = gateway
+    old = data_of(found).snapshots.read_bytes()
+    later = run(found, 240.0)
+    data_of(found).snapshots.write_bytes(old)
+    assert digest(restored(found).standing) == digest(later) != digest(standing)
+    run(found)
+    assert entries(found, "rebaseline") == []
+    assert entries(found, "rolled-back") == []
+    assert verdict(found).fault is None
+
+
+def test_an_older_copy_of_the_log_is_told_and_nothing_is_written_until_a_person_accepts(gateway, tmp_path):
+    found, old = gateway
+    shutil.copytree(data_of(found).log, tmp_path / "older")
+    ahead = run(found, 240.0)
+    shutil.rmtree(data_of(found).log)
+    shutil.copytree(tmp_path / "older", data_of(found).log)
+    for _ in range(2):  # a restart does not forget it
+        after = run(found, 241.0)
+        assert "snapshots accept" in after.locked
+    assert after.world.version > ahead.world.version > old.world.version
+    facts = {"log": old.world.version, "snapshot": ahead.world.version}
+    assert entries(found, "rolled-back") == [facts, facts]
+    fault = verdict(found).fault
+    assert fault.wrong.endswith("are missing (missing)")
+    assert fault.seq == old.world.version + 1
+    assert accept(found) is not None
+    assert accept(found) is None
+    assert run(found, 242.0).locked == ""
+    assert [entry["log"] for entry in entries(found, "accept")] == [old.world.version]
+
+
+def test_a_mirror_that_was_ahead_with_the_snapshot_follows_a_log_that_was_put_back(gateway, tmp_path):
+    found, _ = gateway
+    shutil.copytree(data_of(found).log, tmp_path / "older")
+    run(found, 240.0)
+    follower = Follower("w", load_public(data_of(found).public_key))
+    follow(found, follower)
+    shutil.rmtree(data_of(found).log)
+    shutil.copytree(tmp_path / "older", data_of(found).log)
+    last = run(found, 241.0)
+    told = follow(found, follower)
+    assert digest(last) == follower.state
+    assert "rolled-back" in [entry.kind for entry in told]
+
+
+def test_all_snapshots_lost_is_said_and_the_chain_and_those_who_follow_it_go_on(gateway):
+    found, before = gateway
+    follower = Follower("w", load_public(data_of(found).public_key))
+    follow(found, follower)
+    data_of(found).snapshots.unlink()
+    data_of(found).snapshots.with_name("snapshots.json.old").unlink()
+    after = run(found, 250.0)
+    assert after.world.version > before.world.version
+    assert [entry["lost"] for entry in entries(found, "rebaseline")] == [True]
+    follow(found, follower)
+    assert follower.state == digest(after)
+    assert verdict(found).fault is None
+
+
+def test_all_snapshots_lost_with_another_configuration_is_followed_too(gateway, tmp_path):
+    found, _ = gateway
+    follower = Follower("w", load_public(data_of(found).public_key))
+    follow(found, follower)
+    for path in data_of(found).root.glob("snapshots.json*"):
+        path.unlink()
+    other = site(tmp_path, METER.replace('"volts"', '"amps"').replace('"relay"', '"volts"') + KEPT)
+    after = run(other)
+    follow(other, follower)
+    assert follower.state == digest(after)
+    assert verdict(other).fault is None
+    assert digest(restored(other).standing) == digest(after)
+
+
+def test_snapshots_of_another_gateway_are_refused_by_name(gateway, tmp_path):
+    found, before = gateway
+    (tmp_path / "other").mkdir()
+    other = site(tmp_path / "other", METER)
+    run(other, 1.0)
+    for name in ("snapshots.json", "snapshots.json.old"):
+        shutil.copy(data_of(other).root / name, data_of(found).root / name)
+    after = run(found)
+    assert after.world.version > before.world.version
+    reasons = [str(entry["reason"]) for entry in entries(found, "rebaseline")]
+    assert any("signed by key" in reason for reason in reasons)
+    assert verdict(found).fault.file == "snapshots.json"
+    run(found)
+    assert verdict(found).fault is None, "they have gone the way of old snapshots"
+
+
+def test_a_snapshot_that_our_key_signed_for_another_world_is_refused(gateway):
+    found, _ = gateway
+    key = load_private(data_of(found).private_key)
+    world = replace_world(empty_world("another"), version=2)
+    envelope = seal_snapshot(Snapshot(world, bytes(32), state_digest(world), "stop"), key)
+    Snapshots.open(data_of(found).snapshots, 3).add(envelope, 2, 0, "stop", bytes(32))
+    assert [note.facts["reason"] for note in restored(found).notes] == [
+        "snapshot at record 2: it is of gateway 'another', wanted 'w'"
+    ]
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_snapshot_of_another_format_version_is_passed_over_with_the_version_named(gateway, version):
+    found, standing = gateway
+    key = load_private(data_of(found).private_key)
+    kept = Snapshots.open(data_of(found).snapshots, 3)
+    raw = unpack(unpack(kept.list()[0].envelope)["payload"]) | {"v": version}
+    kept.add(seal("application/vnd.edge-agent.snapshot+msgpack", pack(raw), key), raw["seq"], 0, "stop", bytes(32))
+    back = restored(found)
+    assert digest(back.standing) == digest(standing)
+    assert f"got format version {version}, wanted 1" in str(back.notes[0].facts["reason"])
+
+
+def test_a_segment_of_another_gateway_is_not_believed_and_the_chain_goes_on(gateway, tmp_path):
+    found, before = gateway
+    (tmp_path / "other").mkdir()
+    other = site(tmp_path / "other", METER)
+    for _ in range(3):
+        run(other, 1.0, 2.0)
+    newest = max(data_of(found).log.glob("0*.seg"))
+    shutil.copy(data_of(other).log / newest.name, newest)
+    after = run(found, 5.0)
+    assert after.world.version > before.world.version
+    assert verdict(found).fault is not None
+    assert entries_that_verify(found)[-1].prev == after_but_one(found, after)
+
+
+def entries_that_verify(found):
+    folder = open_folder(data_of(found).root)
+    good = []
+    for item in folder.shelf.records(1):
+        with contextlib.suppress(Exception):
+            good.append(unseal_record(item.envelope, folder.key)[0])
+    return good
+
+
+def after_but_one(found, after):
+    folder = open_folder(data_of(found).root)
+    items = list(folder.shelf.records(after.world.version - 1))
+    return unseal_record(items[0].envelope, folder.key)[1].digest
+
+
+def test_a_folder_that_an_older_release_wrote_verifies_and_starts(tmp_path):
+    """The files of format version 1 as they were written in November 2026; they must be read for ever."""
+    found = site(tmp_path, METER)
+    shutil.copytree(OLD, data_of(found).root)
+    data_of(found).private_key.chmod(0o600)
+    known = load_public(OLD / "keys" / "agent.pub")
+    assert verdict(found).fault is None
+    expected = (OLD / "state.txt").read_text().split()
+    back = restored(found)
+    assert [str(back.standing.world.version), digest(back.standing).hex()] == expected
+    assert run(found, 1.0).world.version > back.standing.world.version
+    assert verdict(found).fault is None
+    assert known.raw == load_public(data_of(found).public_key).raw
+
+
+def test_a_rotation_survives_starts_squashes_and_restores_with_the_old_key_in_the_auditors_hand(gateway, tmp_path):
+    found, _ = gateway
+    shutil.copy(data_of(found).public_key, tmp_path / "install.pub")
+    follower = Follower("w", load_public(tmp_path / "install.pub"))
+    for _ in range(2):
+        rotate(found)
+        last = run(found, 1.0, 2.0)
+    follow(found, follower)
+    assert follower.state == digest(last)
+    assert verdict(found, tmp_path / "install.pub").fault is None
+    with contextlib.ExitStack() as undo:
+        store = open_store(found, undo)
+        assert [each.seq for each in store.keys.rotations] == sorted(each.seq for each in store.keys.rotations)
+        fresh = Follower("w", load_public(tmp_path / "install.pub"))
+        fresh.take_snapshot(store.rotations + store.snapshots.list()[0].envelope)
+        assert fresh.seq == last.world.version
+        assert unseal_snapshot(store.snapshots.list()[0].envelope, store.key.public).world.version == fresh.seq
+
+
+WALLS = {
+    "1970": 0,
+    "before 1970": -86_400_000,
+    "ten years on": 1_764_000_000_000 + 315_576_000_000,
+    "ten years back": 1_764_000_000_000 - 315_576_000_000,
+    "2038": 2_147_483_647_000,
+    "2106": 4_294_967_295_500,
+}
+
+
+@pytest.mark.parametrize("wall", WALLS.values(), ids=WALLS)
+def test_order_and_ages_do_not_care_where_the_wall_clock_jumps(tmp_path, wall):
+    found = site(tmp_path, METER + KEPT)
+    clock = Wall()
+    run(found, 230.0, clock=clock)
+    clock.at_ms = wall
+    standing = run(found, 231.0, 232.0, clock=clock)
+    clock.at_ms = 1_764_000_000_000
+    standing = run(found, 233.0, clock=clock)
+    follower = Follower("w", load_public(data_of(found).public_key))
+    follow(found, follower)
+    assert follower.state == digest(standing)
+    assert verdict(found).fault is None
+    world = standing.world
+    volts = next(n for n, v in world.variables.items() if v.name == "volts")
+    assert (world.state_of(volts).value, world.state_of(volts).quality) == (233.0, "good")
+    monos, ages = [], []
+    folder = open_folder(data_of(found).root)
+    for item in folder.shelf.records(1):
+        record = unseal_record(item.envelope, folder.key)[0]
+        monos.append(record.mono_ms)
+        ages += [record.at_ms - state.at_ms for state in record.delta.states.values() if state.quality == "good"]
+    assert monos == sorted(monos)
+    assert ages == [100] * 4
+
+
+def test_a_wall_that_jumps_between_a_reading_and_its_record_makes_nothing_stale(tmp_path):
+    found = site(tmp_path, METER)
+    clock = Wall()
+
+    async def day(agent):
+        await agent._begin()
+        for jump in (315_576_000_000, -2 * 315_576_000_000, 0):
+            clock.passes(1)
+            agent.inbox.put([Reading(Anchor("meter", "fc4", clock()), "volts", 230.0 + jump % 7)])
+            clock.at_ms += jump
+            await agent.turn()
+            qualities = {s.quality for rows in agent.standing.world.states.values() for s in rows.values()}
+            assert qualities == {"good", "bad:unknown"}
+
+    with agent_on(found, clock) as agent:
+        asyncio.run(day(agent))
+    assert verdict(found).fault is None
