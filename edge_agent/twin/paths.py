@@ -1,4 +1,4 @@
-"""Messages in JSON to values, by path. What a message may cost is bounded before it is parsed.
+"""Messages in JSON to values, by path.
 
 A path is a subset of JSONPath: `$`, `$.ENERGY.Power`, `$.list[0]`, `$['odd key']`. A payload is a JSON document, or
 plain text (such as `Online`) for the path `$`; text that begins like a document must be one.
@@ -6,32 +6,29 @@ plain text (such as `Online`) for the path `$`; text that begins like a document
 
 import enum
 import json
-import math
 import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from edge_agent.model.errors import WireError
 from edge_agent.model.profile import PathPoint
-from edge_agent.model.reading import GOOD, bad
-from edge_agent.twin.codec import Decoded, in_range
+from edge_agent.model.reading import GOOD, Value, bad
+from edge_agent.model.strict_json import Json, decode_text, parse_json
+from edge_agent.twin.civil import iso_ms
+from edge_agent.twin.codec import Decoded
+from edge_agent.twin.scale import scaled
 
 MAX_BYTES = 64 * 1024
-MAX_DEPTH = 16
-MAX_ELEMENTS = 10_000
-"""Members of objects and items of lists in one message."""
 MAX_TEXT = 256
 """Characters of a text value: what the twin takes."""
 
-Json = dict[str, Any] | list[Any] | str | float | int | bool | None
 Path = tuple[str | int, ...]
 """The keys and indexes from the whole message down to a value."""
 
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(0|[1-9][0-9]{0,4})\]|\['([^'\\]+)'\]")
-_MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
-"""A string as a whole, or what opens, closes and separates. Possessive, so that no text makes it go back."""
-_INT_DIGITS = 20
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-"""What fits 64 bits, signed or not: the whole numbers of the canonical form."""
+_MS = 1e11
+"""Numbers from here on are milliseconds since 1970 (until 1973), those below are seconds (until the year 5138)."""
+_END_MS = 253_402_300_800_000
+"""The year 10000."""
 
 
 class Missing(enum.Enum):
@@ -76,10 +73,20 @@ def path_value(point: PathPoint, found: Json) -> Decoded:
     """Return (value, quality) of what stood at the path of a point.
 
     Gauges and counters are numbers, always as floats, since many a device writes 21.0 as 21; a state is a number,
-    text, true or false; identity is a number or text. null is a device that says it has no value.
+    text, true or false; identity is a number or text. What the point lists under `values` is what it means there.
+    null is a device that says it has no value.
     """
     if found is None:
         return None, bad("sentinel")
+    if isinstance(found, (dict, list)):
+        return None, bad("type")
+    if point.values:
+        said = found if isinstance(found, str) else json.dumps(found)
+        return _value(point, point.values[said]) if said in point.values else (None, bad("unlisted"))
+    return _value(point, found)
+
+
+def _value(point: PathPoint, found: Value) -> Decoded:
     named = point.kind == "state" or point.identity is not None
     if isinstance(found, str) and named:
         usable = len(found) <= MAX_TEXT and found.isprintable()
@@ -87,69 +94,27 @@ def path_value(point: PathPoint, found: Json) -> Decoded:
     if isinstance(found, bool) and point.kind == "state":
         return found, GOOD
     if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return in_range(found if named else float(found), point.range)
+        return scaled(found if named else float(found), point.scale, point.offset, point.range)
     return None, bad("type")
 
 
-def parse_message(payload: bytes) -> Json:
+def parse_message(payload: bytes, max_bytes: int = MAX_BYTES) -> Json:
     """Return what a message says. Raises WireError when it is no message or more than it may be."""
-    if not 0 < len(payload) <= MAX_BYTES:
-        raise WireError(f"message: got {len(payload)} bytes, wanted 1 to {MAX_BYTES}")
+    text = decode_text(payload, "message", max_bytes)
     try:
-        text = payload.decode()
-    except UnicodeDecodeError as error:
-        raise WireError(f"message: got bytes that are not UTF-8: {error.reason} at {error.start}") from error
-    _check_size(text)
-    try:
-        return _DECODER.decode(text)  # type: ignore[no-any-return]
-    except json.JSONDecodeError as error:
-        if text.lstrip()[:1] in tuple('{["') or not text.isprintable():
-            raise WireError(f"message: got broken JSON: {error.msg} at {error.pos}") from error
+        return parse_json(text, "message")
+    except WireError as error:
+        plain = isinstance(error.__cause__, json.JSONDecodeError)
+        if not plain or text.lstrip()[:1] in tuple('{["') or not text.isprintable():
+            raise
         return text
 
 
-def _check_size(text: str) -> None:
-    """Refuse, in one pass over the text and before anything is built from it, what is too deep or too much."""
-    depth = elements = 0
-    for mark in _MARKS.findall(text):
-        if mark in ("[", "{"):
-            depth += 1
-            elements += 1
-        elif mark in ("]", "}"):
-            depth -= 1
-        elif mark == ",":
-            elements += 1
-        if depth > MAX_DEPTH:
-            raise WireError(f"message: got more than {MAX_DEPTH} levels")
-        if elements > MAX_ELEMENTS:
-            raise WireError(f"message: got more than {MAX_ELEMENTS} elements")
-
-
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) != len(members):
-        raise WireError("message: got a key twice in one object")
-    return found
-
-
-def _int(digits: str) -> int:
-    # Counted first: turning a million digits into a number takes minutes.
-    if len(digits.lstrip("-")) <= _INT_DIGITS and _INT_MIN <= (found := int(digits)) <= _INT_MAX:
-        return found
-    raise WireError(f"message: got a whole number of {len(digits)} digits, wanted one that fits 64 bits")
-
-
-def _float(digits: str) -> float:
-    found = float(digits)
-    if not math.isfinite(found):
-        raise WireError("message: got a number that is not finite")
-    return found
-
-
-def _constant(name: str) -> NoReturn:
-    raise WireError(f"message: got {name}, wanted a finite number")
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant, strict=True
-)
+def own_time_ms(path: Path, message: Json) -> int | None:
+    """Return when a message says that it was true, in milliseconds since 1970; None when it does not say."""
+    found = find(path, message)
+    if isinstance(found, str):
+        return iso_ms(found)
+    if isinstance(found, (int, float)) and not isinstance(found, bool) and 0 <= found < _END_MS:
+        return round(found if found >= _MS else found * 1000)
+    return None

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from edge_agent.model.errors import WireError
 from edge_agent.model.profile import PathPoint
+from edge_agent.model.strict_json import MAX_DEPTH, MAX_ELEMENTS
 from edge_agent.twin.paths import (
     MAX_BYTES,
-    MAX_DEPTH,
-    MAX_ELEMENTS,
     MISSING,
     compile_path,
     find,
+    own_time_ms,
     parse_message,
     path_value,
 )
@@ -261,3 +261,57 @@ def test_identity_is_text_or_a_number():
     assert path_value(point(identity="firmware"), "1.0") == ("1.0", "good")
     assert path_value(point(identity="firmware"), 0) == (0, "good")
     assert path_value(point(identity="firmware"), found=False) == (None, "bad:type")
+
+
+ON_OFF = {"ON": True, "OFF": False}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "found", "wanted"),
+    [
+        (ON_OFF, "state", "ON", (True, "good")),
+        (ON_OFF, "state", "OFF", (False, "good")),
+        (ON_OFF, "state", "TOGGLE", (None, "bad:unlisted")),
+        (ON_OFF, "state", "", (None, "bad:unlisted")),
+        (ON_OFF, "state", True, (None, "bad:unlisted")),
+        (ON_OFF, "state", None, (None, "bad:sentinel")),
+        (ON_OFF, "state", ["ON"], (None, "bad:type")),
+        (ON_OFF, "gauge", "ON", (None, "bad:type")),
+        ({"ON": 1, "OFF": 0}, "gauge", "OFF", (0.0, "good")),
+        ({"true": "open", "false": "shut"}, "state", False, ("shut", "good")),
+        ({"0": "off", "1": "heating"}, "state", 0, ("off", "good")),
+        ({"0": "off"}, "state", 0.0, (None, "bad:unlisted")),
+    ],
+)
+def test_a_text_means_what_its_point_lists(values, kind, found, wanted):
+    value, quality = path_value(point(kind=kind, values=values), found)
+    assert (value, quality) == wanted
+    assert type(value) is type(wanted[0])
+
+
+def test_a_number_is_scaled_as_the_decimals_that_were_written():
+    assert path_value(point(scale=0.1), 3) == (0.3, "good")
+    assert path_value(point(scale=0.1, offset=-40), 400) == (0.0, "good")
+    assert path_value(point(scale=0.001, range=(0, 1)), 1001) == (None, "bad:range")
+    assert path_value(point(scale=1e300), 1e300) == (None, "bad:nan")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ("2026-11-25T17:20:00Z", 1795627200_000),
+        ("2026-11-25T17:20:00", None),  # a local time without a zone, such as Tasmota's
+        (1795627200, 1795627200_000),
+        (1795627200.25, 1795627200_250),
+        (1795627200_000, 1795627200_000),
+        (0, 0),
+        (-1, None),
+        (1e300, None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_a_device_says_when_in_seconds_milliseconds_or_words(found, wanted):
+    assert own_time_ms(("t",), {"t": found}) == wanted
+    assert own_time_ms(("t",), {}) is None
