@@ -9,7 +9,7 @@ import os
 import stat
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ from edge_agent.model.action import Approver
 from edge_agent.model.checked import Name, check, close_match, shown
 from edge_agent.model.errors import ConfigError, EdgeAgentError, Problem, TrustError
 from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
-from edge_agent.model.profile import ModbusProfile, Point, Profile, RegisterPoint, SerialProfile
+from edge_agent.model.profile import Profile, RegisterPoint
 from edge_agent.model.site import (
     AgentSettings,
     ApproverSettings,
@@ -28,12 +28,13 @@ from edge_agent.model.site import (
     ComparisonSettings,
     DriftSettings,
     EntitySettings,
+    FileSettings,
+    HttpSettings,
     ModbusSettings,
     MqttSettings,
     PlaybookSettings,
     PolicySettings,
     RelationshipSettings,
-    SerialSettings,
     Settings,
     Site,
     Source,
@@ -43,10 +44,13 @@ from edge_agent.model.site import (
     TransitionSettings,
     UpstreamSettings,
 )
+from edge_agent.model.worked_in import each_device, is_for, worked_in
 from edge_agent.seal.keys import PublicKey
 from edge_agent.store.keys import load_public
 from edge_agent.twin.rules import flaws
 
+_LET_IN = (MqttSettings, ModbusSettings, HttpSettings)
+"""The kinds of source that say how to be let in."""
 Access = TypeVar("Access", bound=BrokerAccess | TlsAccess)
 
 MIN_INTERVAL_S = 0.05
@@ -67,7 +71,7 @@ _LISTS = {
     "playbooks": PlaybookSettings,
     "approvers": ApproverSettings,
 }
-_FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file", "mirror_key")
+_FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file", "mirror_key", "headers_file")
 _ONE_OF = (("username", "username_file", "username_env"), ("password_file", "password_env"))
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what `LoadCredential=` names; a file may be written `$CREDENTIALS_DIRECTORY/name`."""
@@ -199,16 +203,16 @@ def _sources(settings: Settings, path: Path, problems: list[Problem]) -> Iterato
             except ConfigError as error:
                 problems.extend(_moved(problem, place) for problem in error.problems)
                 continue
-            protocol = type(profile).__struct_config__.tag
-            kind = type(written).__struct_config__.tag
-            if protocol != kind:
+            if not is_for(profile, written):
+                protocol, kind = (type(each).__struct_config__.tag for each in (profile, written))
                 problems.append(Problem(f"{place}.profile", f"a profile for {protocol}", f"one for {kind}"))
                 continue
             problems.extend(_unverified_writes(profile, place))
             problems.extend(_identity_points(profile, place))
-        local = written.entity or written.name
-        entity_type = types.setdefault(local, profile.entity_type if profile else Name("device"))
-        yield _source(written, profile, entity_id(settings.agent.world_id, entity_type, local), entity_type)
+        for each in each_device(written, place, problems):
+            local = each.entity or each.name
+            entity_type = types.setdefault(local, profile.entity_type if profile else Name("device"))
+            yield worked_in(each, profile, entity_id(settings.agent.world_id, entity_type, local), entity_type)
 
 
 def _unverified_writes(profile: Profile, place: str) -> Iterator[Problem]:
@@ -227,21 +231,6 @@ def _identity_points(profile: Profile, place: str) -> Iterator[Problem]:
         if name not in known:
             where = f"{place}.profile.{profile.name}.identity"
             yield Problem(where, shown(name), "a point of the profile", close_match(name, known))
-
-
-def _source(written: SourceSettings, profile: Profile | None, entity: str, entity_type: str) -> Source:
-    points: tuple[Point, ...] = (*(profile.points if profile else ()), *written.points)
-    extra: dict[str, Any] = {} if profile is None else {"identity": profile.identity}
-    if isinstance(profile, ModbusProfile):
-        extra["limits"] = profile.limits
-    framing = written.framing if isinstance(written, SerialSettings) else None
-    if framing is None and isinstance(profile, SerialProfile):
-        framing = profile.framing
-    if framing is not None:
-        extra["framing"] = framing
-    if isinstance(profile, SerialProfile):
-        extra["asks"] = profile.asks
-    return Source(written, entity, entity_type, points, profile=profile.name if profile else None, **extra)
 
 
 def _moved(problem: Problem, place: str) -> Problem:
@@ -266,8 +255,10 @@ def _roster(settings: Settings, place: str, problems: list[Problem]) -> Iterator
         yield Approver(written.name, key.keyid, key.raw, written.role, float(written.max_risk), written.revoked)
 
 
-def _clashes(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:
-    for name, count in Counter(s.name for s in settings.sources).items():
+def _clashes(settings: Settings, sources: Sequence[Source], place: str) -> Iterator[Problem]:
+    # One table may stand for several sources, and one that is wrong for none.
+    names = Counter(s.name for s in settings.sources) | Counter(s.name for s in sources)
+    for name, count in names.items():
         if count > 1:
             yield Problem(f"{place}sources.{name}", f"{count} sources of this name", "one name for each source")
     for name, count in Counter(e.id for e in settings.entities).items():
@@ -356,8 +347,10 @@ def _limits(settings: Settings, path: Path, place: str) -> Iterator[Problem]:
         yield from _files(settings.upstream, path, f"{place}upstream")
         yield from _mirror(settings.upstream, path, f"{place}upstream")
     for source in settings.sources:
-        if isinstance(source, (MqttSettings, ModbusSettings)):
+        if isinstance(source, _LET_IN):
             yield from _files(source.access, path, f"{place}sources.{source.name}.access")
+        if isinstance(source, FileSettings) and not Path(_located(source.path, path)).is_file():
+            yield Problem(f"{place}sources.{source.name}.path", shown(source.path), "a readable file")
 
 
 def _mirror(upstream: UpstreamSettings, path: Path, place: str) -> Iterator[Problem]:
@@ -384,8 +377,10 @@ def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tu
     found = []
     for source in sources:
         written = source.settings
-        if isinstance(written, (MqttSettings, ModbusSettings)):
+        if isinstance(written, _LET_IN):
             written = replace(written, access=_absolute(written.access, path))
+        if isinstance(written, FileSettings):
+            written = replace(written, path=_located(written.path, path))
         found.append(replace(source, settings=written))
     return settings, tuple(found)
 

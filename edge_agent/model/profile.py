@@ -374,8 +374,8 @@ class MqttProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol", 
 class HttpProfile(ProfileBase, frozen=True, kw_only=True, tag_field="protocol", tag="http"):
     """A device that answers HTTP GET with JSON."""
 
-    path: str = "/"
-    """What is asked for, with its query, when the url in agent.toml has no path."""
+    path: str | None = None
+    """What is asked for, with its query, such as "/rpc/Shelly.GetStatus"; agent.toml may name another."""
     time: str | None = None
     """As of an MQTT device."""
     points: tuple[PathPoint, ...]

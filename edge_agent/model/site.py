@@ -168,12 +168,9 @@ class MqttSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag=
     points: tuple[PathPoint, ...] = ()
 
 
-class HttpAccess(msgspec.Struct, frozen=True, kw_only=True):
+class HttpAccess(TlsAccess, frozen=True, kw_only=True):
     """How to be let in by a web server."""
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
     headers_file: str | None = None
     """Lines such as `Authorization: Bearer …`, sent with each request and shown to nobody."""
 
@@ -182,7 +179,9 @@ class HttpSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag=
     """A device that answers HTTP GET with JSON."""
 
     url: str
-    """http://host[:80][/path] or https://host[:443][/path]."""
+    """http://host[:80] or https://host[:443]."""
+    path: str | None = None
+    """What is asked for, with its query; the profile's, or "/", when not given."""
     access: HttpAccess = HttpAccess()
     poll: Seconds = Seconds(10)
     timeout: Seconds = Seconds(5)
@@ -202,11 +201,14 @@ class FileSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag=
     speed: Annotated[float, Meta(gt=0, le=1_000_000)] | Literal["full"] = 1.0
     """How many seconds of the file pass in one; "full": as fast as they are taken."""
     at_end: Literal["stop", "repeat"] = "stop"
-    """"stop": its values stay, as old as they are. "repeat": from the first row again."""
+    """"stop": its values grow stale. "repeat": from the first row again, its times moved on by the length of the
+    file."""
+    stale_after: Seconds = Seconds(30)
+    """Silence after which its values are bad."""
     points: tuple[ColumnPoint, ...] = ()
 
 
-SourceSettings = ModbusSettings | SerialSettings | MqttSettings
+SourceSettings = ModbusSettings | SerialSettings | MqttSettings | HttpSettings | FileSettings
 
 
 class EntitySettings(msgspec.Struct, frozen=True, kw_only=True):

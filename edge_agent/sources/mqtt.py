@@ -1,7 +1,10 @@
-"""Devices that publish JSON to a broker on site: one session for each broker, shared by its sources.
+"""Devices that publish to a broker on site: one session for each broker, shared by its sources.
 
-Messages are told apart by topic, each to the sources that asked for it. A message need not hold every point: what
-it does not hold has not been read. A retained message is of an unknown time, and its values say so.
+Messages are told apart by topic, each to the sources that asked for it (twin/published.py says what they mean).
+
+A connection that stands and brings nothing may have lost its subscriptions: a broker that was restored from a backup,
+or a bridge between. So after some silence of all sources it is subscribed anew, which costs nothing and needs no right
+to publish, and after a longer one it is connected anew. Where the profile says so a device is asked from time to time.
 
 There is no task here: of the reads that wait, one listens for all.
 """
@@ -9,21 +12,24 @@ There is no task here: of the reads that wait, one listens for all.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edge_agent.model.checked import shown
-from edge_agent.model.errors import ConfigError, LinkError, Problem, TrustError, WireError
-from edge_agent.model.profile import PathPoint
-from edge_agent.model.reading import GOOD, Anchor, Instant, Reading, Value, uncertain
+from edge_agent.model.errors import ConfigError, LinkError, Problem, TrustError
+from edge_agent.model.profile import MqttAsk
+from edge_agent.model.reading import Instant, Reading, Value
 from edge_agent.model.site import BrokerAccess, MqttSettings, Source
 from edge_agent.mqtt import Message, Session, endpoint
 from edge_agent.sources import Clock, Link, Poll
-from edge_agent.twin.paths import MISSING, Path, compile_path, find, parse_message, path_value
+from edge_agent.twin.published import Device, device
+from edge_agent.twin.topics import apart, filled
 
 _INBOX = 100
 """Messages of one source that wait to be read."""
-_TOPIC_CHARACTERS = 80
-_TOPIC_BYTES = 65_535
-"""MQTT 5, 1.5.4: the longest text there is."""
+_RENEW = 2.0
+"""Silence of all sources after which their topics are subscribed anew, in the shortest of their `stale_after`."""
+_DEAF = 2.0
+"""Silence of all sources after which the session is given up, in the longest: by then all their values are stale."""
 
 
 def links(sources: Sequence[Source], now: Clock) -> list[Link]:
@@ -38,63 +44,53 @@ def links(sources: Sequence[Source], now: Clock) -> list[Link]:
             endpoint(settings.url)
         except ConfigError as error:
             problems += [Problem(f"{place}.url", p.got, p.wanted, p.hint) for p in error.problems]
-        if settings.topic is None:
-            problems.append(Problem(f"{place}.topic", "nothing", "a topic, here or in the profile"))
-            continue
-        if not is_filter(settings.topic):
-            wanted = "a topic, with + for one level and # for all at its end"
-            problems.append(Problem(f"{place}.topic", shown(settings.topic), wanted))
-        inbox = _Inbox(source, settings.topic, settings.stale_after, _paths(source, place, problems))
-        brokers.setdefault((settings.url, settings.access), []).append(inbox)
+        before = len(problems)
+        listening = device(source, settings, place, problems)
+        if len(problems) == before:
+            inbox = _Inbox(source, settings, listening)
+            brokers.setdefault((settings.url, settings.access), []).append(inbox)
     if problems:
         raise ConfigError(problems)
     return [MqttBroker(url, access, inboxes, now) for (url, access), inboxes in brokers.items()]
 
 
-def is_filter(topic: str) -> bool:
-    """Whether one may subscribe to `topic`: wildcards stand alone in their level, # in the last one."""
-    *levels, last = topic.split("/")
-    alone = all(level == "+" or not {"+", "#"} & set(level) for level in levels)
-    sound = last in ("+", "#") or not {"+", "#"} & set(last)
-    return bool(topic) and alone and sound and topic.isprintable() and len(topic.encode()) <= _TOPIC_BYTES
-
-
-def matches(wanted: str, topic: str) -> bool:
-    """Whether a topic, or everything that another filter asks for, is what a filter asks for (MQTT 5, 4.7)."""
-    levels, found = wanted.split("/"), topic.split("/")
-    if topic.startswith("$") and levels[0] in ("+", "#"):
-        return False
-    for i, level in enumerate(levels):
-        if level == "#":
-            return True
-        if i == len(found) or found[i] == "#" or level not in ("+", found[i]):
-            return False
-    return len(levels) == len(found)
-
-
-def _paths(source: Source, place: str, problems: list[Problem]) -> list[tuple[PathPoint, Path]]:
-    found: list[tuple[PathPoint, Path]] = []
-    for point in source.points:
-        if isinstance(point, PathPoint):
-            try:
-                found.append((point, compile_path(point.path)))
-            except ValueError as error:
-                wanted = str(error).removeprefix("wanted ")
-                problems.append(Problem(f"{place}.points.{point.name}.path", shown(point.path), wanted))
-    return found
-
-
 class _Inbox:
     """What came for one source and was not read yet."""
 
-    def __init__(self, source: Source, topic: str, stale_s: float, points: list[tuple[PathPoint, Path]]) -> None:
+    def __init__(self, source: Source, settings: MqttSettings, listening: Device) -> None:
         self.source = source
-        self.topic = topic
-        self.stale_s = stale_s
-        self.points = points
+        self.device = listening
+        self.stale_s = settings.stale_after
         self.messages: deque[tuple[Message, Instant]] = deque()
         self.stirred = asyncio.Event()
         """Set when there is a message, or when somebody must listen."""
+
+    @property
+    def poll(self) -> Poll:
+        """What the runner waits for."""
+        return Poll(
+            source=self.source.name,
+            unit=self.device.topics[0],
+            points=tuple(point.name for point in self.source.points),
+            period_s=None,
+            timeout_s=self.stale_s,
+            detail=self.device.topics[0],
+        )
+
+    @property
+    def questions(self) -> "list[_Question]":
+        """What is asked of the device."""
+        settings = self.source.settings
+        assert isinstance(settings, MqttSettings)
+        main = None if settings.topic is None else filled(settings.topic, settings.device)
+        asks = [ask for ask in self.source.asks if isinstance(ask, MqttAsk)]
+        return [_Question(filled(a.topic, settings.device, main), a.send.encode(), a.every) for a in asks]
+
+
+class _Question(NamedTuple):
+    topic: str
+    payload: bytes
+    every_s: float
 
 
 class MqttBroker:
@@ -102,23 +98,35 @@ class MqttBroker:
 
     def __init__(self, url: str, access: BrokerAccess, inboxes: Sequence[_Inbox], now: Clock) -> None:
         self.bus = url
-        self.polls: Sequence[Poll] = [_poll(inbox) for inbox in inboxes]
+        self.polls: Sequence[Poll] = [inbox.poll for inbox in inboxes]
         self.dropped: Counter[str] = Counter()
         """What was ignored, by reason."""
         self._access, self._now = access, now
         self._inboxes = {inbox.source.name: inbox for inbox in inboxes}
+        self._filters = apart({topic for inbox in inboxes for topic in inbox.device.topics})
+        self._questions = [question for inbox in inboxes for question in inbox.questions]
+        self._renew_s = _RENEW * min(inbox.stale_s for inbox in inboxes)
+        self._deaf_s = _DEAF * max(inbox.stale_s for inbox in inboxes)
         # Unlike the client id of the uplink, which may go to the same broker: a broker lets in one of each.
         first = inboxes[0].source
         self._client_id = f"{first.entity.partition(':')[0]}-{first.name}"
         self._session: Session | None = None
+        self._sessions = 0
         self._listening = False
+        self._heard_s = self._renewed_s = 0.0
+        """When something came last; when the topics were subscribed last."""
+        self._due_s: list[float] = []
+        """When each question is asked next."""
 
     async def open(self) -> None:
         """Connect and subscribe. Raises LinkError."""
         await self.close()
+        self._sessions += 1
         self._session = Session(self.bus, self._access, self._client_id)
         await self._session.open()
-        await self._session.subscribe(_apart({inbox.topic for inbox in self._inboxes.values()}))
+        await self._session.subscribe(self._filters)
+        self._heard_s = self._renewed_s = asyncio.get_running_loop().time()
+        self._due_s = [self._heard_s for _ in self._questions]
 
     async def read(self, poll: Poll) -> list[Reading]:
         """Wait for the next message that tells of a point of this source. Raises LinkError or WireError."""
@@ -126,10 +134,16 @@ class MqttBroker:
         while True:
             while inbox.messages:
                 message, at = inbox.messages.popleft()
-                readings = _readings(inbox, message, at)
+                readings = inbox.device.take(
+                    message.topic,
+                    message.payload,
+                    at,
+                    retained=message.retain,
+                    session=self._sessions,
+                    dropped=self.dropped,
+                )
                 if readings:
                     return readings
-                self.dropped["no point in it"] += 1
             await self._listen(inbox)
 
     async def write(self, source: str, point: str, value: Value, hold_s: float | None = None) -> None:  # noqa: ARG002 - the contract's
@@ -156,52 +170,54 @@ class MqttBroker:
         self._listening = True
         try:
             while not inbox.messages:
-                self._route(await self._session.next_message())
+                await self._tend(self._session)
+                await self._hear(self._session)
         finally:
             self._listening = False
             for each in self._inboxes.values():  # the first of those that wait listens next
                 each.stirred.set()
 
+    async def _hear(self, session: Session) -> None:
+        """Wait for a message, or until there is something to tend to."""
+        due_s = min(self._heard_s + self._deaf_s, self._renewed_s + self._renew_s, *self._due_s)
+        try:
+            async with asyncio.timeout_at(due_s):
+                message = await session.next_message()
+        except TimeoutError:
+            return
+        if not message.retain:  # subscribing anew brings those again
+            self._heard_s = self._renewed_s = asyncio.get_running_loop().time()
+        self._route(message)
+
+    async def _tend(self, session: Session) -> None:
+        """Ask what is due, and doubt a subscription that brings nothing. Raises LinkError."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._heard_s + self._deaf_s:
+            words = f"connected, but nothing came for {self._deaf_s:g} s in spite of subscribing anew"
+            raise LinkError(f"{self.bus}: {words}", "stale")
+        if now_s >= self._renewed_s + self._renew_s:
+            self._renewed_s = now_s
+            await session.subscribe(self._filters)
+        for i, question in enumerate(self._questions):
+            if now_s >= self._due_s[i]:
+                self._due_s[i] = now_s + question.every_s
+                await self._ask(session, question)
+
+    async def _ask(self, session: Session, question: _Question) -> None:
+        try:
+            await session.publish(question.topic, question.payload)
+        except LinkError as error:
+            if error.reason != "refused":
+                raise
+            self.dropped["not asked: the broker refuses"] += 1
+
     def _route(self, message: Message) -> None:
         at = self._now()
         for inbox in self._inboxes.values():
-            if not matches(inbox.topic, message.topic):
+            if not inbox.device.wants(message.topic):
                 continue
             if len(inbox.messages) == _INBOX:
                 inbox.messages.popleft()
                 self.dropped["nobody read"] += 1
             inbox.messages.append((message, at))
             inbox.stirred.set()
-
-
-def _apart(topics: set[str]) -> list[str]:
-    """Return the filters that no other one covers: a broker may send a message once for each that matches it."""
-    return sorted(t for t in topics if not any(other != t and matches(other, t) for other in topics))
-
-
-def _poll(inbox: _Inbox) -> Poll:
-    return Poll(
-        source=inbox.source.name,
-        unit=inbox.topic,
-        points=tuple(point.name for point, _ in inbox.points),
-        period_s=None,
-        timeout_s=inbox.stale_s,
-        detail=inbox.topic,
-    )
-
-
-def _readings(inbox: _Inbox, message: Message, at: Instant) -> list[Reading]:
-    topic = "".join(c if c.isprintable() else "?" for c in message.topic)[:_TOPIC_CHARACTERS]
-    try:
-        whole = parse_message(message.payload)
-    except WireError as error:
-        raise WireError(f"{topic}: {error}", error.reason) from error
-    anchor = Anchor(inbox.source.name, topic, at)
-    readings: list[Reading] = []
-    for point, path in inbox.points:
-        found = find(path, whole)
-        if found is not MISSING:
-            value, quality = path_value(point, found)
-            dated = uncertain("stale") if message.retain and quality == GOOD else quality
-            readings.append(Reading(anchor, point.name, value, dated))
-    return readings

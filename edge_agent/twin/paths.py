@@ -15,11 +15,10 @@ from edge_agent.model.reading import GOOD, Value, bad
 from edge_agent.model.strict_json import Json, decode_text, parse_json
 from edge_agent.twin.civil import iso_ms
 from edge_agent.twin.codec import Decoded
+from edge_agent.twin.lines import MAX_TEXT
 from edge_agent.twin.scale import scaled
 
 MAX_BYTES = 64 * 1024
-MAX_TEXT = 256
-"""Characters of a text value: what the twin takes."""
 
 Path = tuple[str | int, ...]
 """The keys and indexes from the whole message down to a value."""
