@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.model.checked import check
-from edge_agent.model.profile import FrameExample, ModbusProfile, MqttProfile, Profile, SerialProfile
+from edge_agent.model.profile import FrameExample, HttpProfile, ModbusProfile, MqttProfile, Profile, SerialProfile
 from edge_agent.model.reading import GOOD
 from edge_agent.twin.codec import BlockDecoder, width
 from edge_agent.twin.frames import Frame
@@ -97,6 +97,7 @@ def test_its_examples_give_exactly_their_values_and_cover_every_point(path):
             ModbusProfile: register_values,
             SerialProfile: frame_values,
             MqttProfile: message_values,
+            HttpProfile: message_values,
         }[type(profile)](profile, example)
         assert found == example.values
         assert {name: type(value) for name, value in found.items()} == {n: type(v) for n, v in example.values.items()}
@@ -143,5 +144,7 @@ def frame_values(profile, example):
 
 def message_values(profile, example):
     message = parse_message(example.text.encode())
-    found = [(point, find(compile_path(point.path), message)) for point in profile.points]
+    found = [
+        (point, find(compile_path(point.path), message)) for point in profile.points if point.topic == example.topic
+    ]
     return {point.name: path_value(point, value)[0] for point, value in found if value is not MISSING}

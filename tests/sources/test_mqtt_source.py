@@ -1,16 +1,18 @@
 import asyncio
 import contextlib
+from collections import Counter
 
 import pytest
-from peers import Wire
+from peers import CONNACK, Wire, fake_broker, packet, read_packet
 
 from edge_agent.model.checked import Seconds
 from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireError
-from edge_agent.model.profile import PathPoint
+from edge_agent.model.profile import Availability, MqttAsk, PathPoint
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import BrokerAccess, MqttSettings, Source
 from edge_agent.mqtt import Session
 from edge_agent.sources.mqtt import links
+from edge_agent.twin.published import device
 from edge_agent.twin.topics import is_filter, matches
 
 POINTS = (
@@ -30,9 +32,9 @@ class Counting:
         return Instant(self.now, self.now, synced=False)
 
 
-def source(url, topic="home/room", name="room", points=POINTS, access=None, **rest):
+def source(url, topic="home/room", name="room", points=POINTS, access=None, asks=(), **rest):
     settings = MqttSettings(name=name, url=url, topic=topic, access=access or BrokerAccess(), **rest)
-    return Source(settings, f"w:sensor:{name}", "sensor", points)
+    return Source(settings, f"w:sensor:{name}", "sensor", points, asks=asks)
 
 
 def with_broker(broker, scenario, *sources, url=None):
@@ -274,6 +276,277 @@ def test_a_topic_from_the_wire_is_made_harmless_before_it_is_an_anchor(broker):
     detail = with_broker(broker, scenario, source(broker.url, "home/#"))[0].anchor.detail
     assert detail.isprintable()
     assert len(detail) <= 80
+
+
+# --- several topics of one device, availability, times, silence
+
+TASMOTA = (
+    PathPoint(name="power", path="$.ENERGY.Power", topic="tele/{device}/SENSOR"),
+    PathPoint(
+        name="relay", path="$.POWER", topic="stat/{device}/RESULT", kind="state", values={"ON": True, "OFF": False}
+    ),
+    PathPoint(name="firmware", path="$.StatusFWR.Version", topic="stat/{device}/STATUS2", identity="firmware"),
+)
+LAST_WILL = Availability("tele/{device}/LWT")
+Z2M_WILL = Availability("{topic}/availability", path="$.state")
+
+
+def tasmota(url, **rest):
+    return source(url, None, points=TASMOTA, device="plug1", availability=LAST_WILL, **rest)
+
+
+def test_one_device_may_speak_on_several_topics(broker):
+    async def scenario(link, say):
+        await say("tele/plug2/SENSOR", b'{"ENERGY": {"Power": 99}}')
+        await say("tele/plug1/SENSOR", b'{"Time": "2026-11-25T17:00:00", "ENERGY": {"Power": 0}, "POWER": "ON"}')
+        await say("stat/plug1/RESULT", b'{"POWER": "OFF"}')
+        return await link.read(link.polls[0]), await link.read(link.polls[0])
+
+    power, relay = with_broker(broker, scenario, tasmota(broker.url))
+    assert seen(power) == {"power": (0.0, "good")}
+    assert seen(relay) == {"relay": (False, "good")}
+    assert power[0].anchor.detail == "tele/plug1/SENSOR"
+
+
+def test_the_last_will_of_a_device_makes_all_its_values_bad_until_it_speaks_again(broker):
+    async def scenario(link, say):
+        found = []
+        for topic, payload in (
+            ("tele/plug1/SENSOR", b'{"ENERGY": {"Power": 5}}'),
+            ("tele/plug1/LWT", b"Offline"),
+            ("tele/plug1/LWT", b"sleepy"),
+            ("tele/plug1/LWT", b"Online"),
+            ("tele/plug1/SENSOR", b'{"ENERGY": {"Power": 0}}'),
+        ):
+            await say(topic, payload)
+        found = [seen(await link.read(link.polls[0])) for _ in range(3)]
+        return found, dict(link.dropped)
+
+    found, dropped = with_broker(broker, scenario, tasmota(broker.url))
+    gone = (None, "bad:offline")
+    assert found == [
+        {"power": (5.0, "good")},
+        {"power": gone, "relay": gone, "firmware": gone},
+        {"power": (0.0, "good")},
+    ]
+    assert dropped == {"unknown availability": 1}
+
+
+@pytest.mark.parametrize(
+    ("payload", "gone"), [(b"offline", True), (b'{"state":"offline"}', True), (b'{"state":"online"}', False)]
+)
+def test_a_retained_last_will_counts_and_what_is_retained_of_a_device_that_has_gone_does_not(broker, payload, gone):
+    async def run():
+        device = Session(broker.url, BrokerAccess(), "device")
+        await device.open()
+        await device.publish("z/lamp/availability", payload, retain=True)
+        await device.publish("z/lamp", b'{"temperature": 21}', retain=True)
+        (link,) = links([source(broker.url, "z/{device}", device="lamp", availability=Z2M_WILL)], Counting())
+        await link.open()
+        await device.publish("z/lamp", b'{"temperature": 22}')
+        found = {}
+        while found.get("temperature") != (22.0, "good"):
+            last = found
+            found = seen(await link.read(link.polls[0]))
+        await link.close()
+        await device.close()
+        return last["temperature"]
+
+    last = asyncio.run(asyncio.wait_for(run(), 10))
+    assert last == ((None, "bad:offline") if gone else (21.0, "uncertain:stale"))
+
+
+OWN = 1_795_622_400_000
+
+
+class Synced:
+    def __init__(self):
+        self.now_ms = OWN + 1000
+
+    def __call__(self):
+        return Instant(self.now_ms, 9_000_000_000_000, synced=True)
+
+
+def test_pain_5_a_state_out_of_a_cache_is_never_dated_anew(broker):
+    """A bridge that starts again publishes what it remembers (zigbee2mqtt#3496), and not as retained."""
+
+    async def scenario(link, say):
+        link._now = Synced()
+        for temperature, seconds in ((20, 0), (20, 0), (19, -5), (0, 1), (7, 500), (8, 2)):
+            await say("home/room", b'{"temperature": %d, "last_seen": %d}' % (temperature, OWN + 1000 * seconds))
+        return [await link.read(link.polls[0]) for _ in range(4)], dict(link.dropped)
+
+    found, dropped = with_broker(broker, scenario, source(broker.url, time="$.last_seen"))
+    assert [(seen(each)["temperature"], each[0].anchor.at.at_ms - OWN) for each in found] == [
+        ((20.0, "good"), 0),
+        ((0.0, "good"), 1000),
+        ((7.0, "uncertain:clock"), 1000),  # from the future: doubted, and what comes after it is heard
+        ((8.0, "good"), 1000),
+    ]
+    assert dropped == {"told before": 1, "older than known": 1}
+
+
+def test_a_retained_message_with_a_time_of_its_own_is_dated_by_it(broker):
+    async def run(age_ms):
+        device = Session(broker.url, BrokerAccess(), "device")
+        await device.open()
+        text = f'{{"temperature": 0, "last_seen": {OWN + 1000 - age_ms}}}'
+        await device.publish("home/room", text.encode(), retain=True)
+        (link,) = links([source(broker.url, time="$.last_seen")], Synced())
+        await link.open()
+        found = await link.read(link.polls[0])
+        await link.close()
+        await device.close()
+        return seen(found)["temperature"], found[0].anchor.at.at_ms - OWN
+
+    assert asyncio.run(asyncio.wait_for(run(20_000), 10)) == ((0.0, "good"), -19_000)
+    assert asyncio.run(asyncio.wait_for(run(31_000), 10)) == ((0.0, "uncertain:stale"), -30_000)
+
+
+def test_pain_5_what_was_heard_and_is_retained_is_not_taken_again_after_a_reconnect(broker):
+    async def run():
+        device = Session(broker.url, BrokerAccess(), "device")
+        await device.open()
+        (link,) = links([source(broker.url)], Counting())
+        await link.open()
+        await device.publish("home/room", b'{"temperature": 0}', retain=True)
+        first = await link.read(link.polls[0])
+        await link.open()
+        again = asyncio.create_task(link.read(link.polls[0]))
+        await device.publish("home/room", b'{"temperature": 1}')
+        second = await again
+        await device.publish("home/room", b'{"temperature": 2}', retain=True)
+        await link.read(link.polls[0])
+        await link.close()
+        await device.publish("home/room", b'{"temperature": 3}', retain=True)
+        await link.open()
+        third = await link.read(link.polls[0])
+        await link.close()
+        await device.close()
+        return [seen(each)["temperature"] for each in (first, second, third)]
+
+    found = asyncio.run(asyncio.wait_for(run(), 10))
+    assert found == [(0.0, "good"), (1.0, "good"), (3.0, "uncertain:stale")]
+
+
+def deaf_broker(subscribed, heard):
+    """A broker that takes subscriptions and forgets them: it never sends a message until `heard` is set."""
+
+    async def script(reader, writer):
+        await read_packet(reader)
+        writer.write(CONNACK["5"])
+        while True:
+            command, body = await read_packet(reader)
+            if command == 0x82:
+                writer.write(packet(0x90, body[:2] + b"\0\x01"))
+                subscribed.append(asyncio.current_task())
+            if len(subscribed) == heard:
+                writer.write(packet(0x30, b"\x00\x09home/room\x00" + b'{"temperature": 0}'))
+
+    return fake_broker(script)
+
+
+@pytest.mark.parametrize("subscriptions", [1, 2])
+def test_pain_14_a_subscription_that_brings_nothing_is_made_anew(subscriptions):
+    async def run():
+        subscribed = []
+        async with deaf_broker(subscribed, subscriptions) as url:
+            (link,) = links(
+                [source(url, stale_after=Seconds(0.2)), source(url, "x", "y", stale_after=Seconds(60))], Counting()
+            )
+            await link.open()
+            found = await link.read(link.polls[0])
+            await link.close()
+        return seen(found), len(subscribed), len(set(subscribed))
+
+    found, count, connections = asyncio.run(asyncio.wait_for(run(), 30))
+    assert found == {"temperature": (0.0, "good")}
+    assert (count, connections) == (subscriptions, 1)
+
+
+def test_pain_14_a_session_that_stays_deaf_is_given_up_so_that_it_is_made_anew():
+    async def run():
+        subscribed = []
+        async with deaf_broker(subscribed, 99) as url:
+            (link,) = links(
+                [source(url, stale_after=Seconds(0.1)), source(url, "x", "y", stale_after=Seconds(0.3))], Counting()
+            )
+            await link.open()
+            with pytest.raises(LinkError, match=r"connected, but nothing came for 0\.6 s") as loss:
+                await link.read(link.polls[0])
+            await link.close()
+        return loss.value.reason
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == "stale"
+
+
+def test_what_is_retained_does_not_make_a_deaf_session_seem_to_hear(broker):
+    async def run():
+        device = Session(broker.url, BrokerAccess(), "device")
+        await device.open()
+        await device.publish("home/room", b'{"temperature": 0}', retain=True)
+        (link,) = links([source(broker.url, stale_after=Seconds(0.2))], Counting())
+        await link.open()
+        first = await link.read(link.polls[0])
+        with pytest.raises(LinkError, match="nothing came for"):
+            await link.read(link.polls[0])
+        await link.close()
+        await device.close()
+        return seen(first)
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == {"temperature": (0.0, "uncertain:stale")}
+
+
+def test_a_device_is_asked_after_connecting_and_again(broker):
+    ask = MqttAsk("cmnd/{device}/Status", "2", Seconds(0.2))
+
+    async def run():
+        device = Session(broker.url, BrokerAccess(), "device")
+        await device.open()
+        await device.subscribe(["cmnd/#"])
+        (link,) = links([tasmota(broker.url, asks=(ask,))], Counting())
+        await link.open()
+        reading = asyncio.create_task(link.read(link.polls[0]))
+        asked = [await device.next_message() for _ in range(2)]
+        await device.publish("stat/plug1/STATUS2", b'{"StatusFWR": {"Version": "14.3.0"}}')
+        found = await reading
+        await link.close()
+        await device.close()
+        return [(each.topic, each.payload) for each in asked], seen(found)
+
+    asked, found = asyncio.run(asyncio.wait_for(run(), 30))
+    assert asked == [("cmnd/plug1/Status", b"2")] * 2
+    assert found == {"firmware": ("14.3.0", "good")}
+
+
+def test_pain_11_memory_stays_flat_whatever_topics_come():
+    problems = []
+    settings = MqttSettings(name="a", url="mqtt://h", topic="#", time="$.t")
+    listening = device(Source(settings, "w:s:a", "s", POINTS), settings, "sources.a", problems)
+    assert problems == []
+    for i in range(3000):
+        payload = b'{"temperature": 0, "t": %d}' % (OWN + i)
+        listening.take(f"t/{i}", payload, Synced()(), retained=False, session=1, dropped=Counter())
+    assert len(listening._heard) == 1000
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "wanted"),
+    [
+        ({"topic": "z/{device}"}, "sources.room.topic", "`device` to be given"),
+        ({"topic": "z/{devise}", "device": "a"}, "sources.room.topic", "no places but {device} and {topic}"),
+        ({"topic": "z/{device}", "device": "+"}, "sources.room.device", "a name without + and #"),
+        ({"topic": "z/{device}", "device": "a/#"}, "sources.room.device", "a name without + and #"),
+        ({"topic": None}, "sources.room.topic", "a topic, here or in the profile"),
+        ({"topic": "z", "time": "last_seen"}, "sources.room.time", "a path such as"),
+        ({"topic": "z", "availability": Availability("z#")}, "sources.room.availability.topic", "a topic, with +"),
+        ({"topic": "z", "availability": Availability("z", path="x")}, "sources.room.availability.path", "a path such as"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_listened_to_is_a_problem_in_words(settings, place, wanted):
+    with pytest.raises(ConfigError) as refusal:
+        links([source("mqtt://host", **settings)], Counting())
+    assert any(p.place == place and wanted in p.wanted for p in refusal.value.problems), refusal.value.problems
 
 
 # --- topics
