@@ -20,7 +20,7 @@ from edge_agent.model.action import Approver
 from edge_agent.model.checked import Name, check, close_match, shown
 from edge_agent.model.errors import ConfigError, EdgeAgentError, Problem, TrustError
 from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
-from edge_agent.model.profile import Profile, RegisterPoint
+from edge_agent.model.profile import Point, Profile, RegisterPoint
 from edge_agent.model.site import (
     AgentSettings,
     ApproverSettings,
