@@ -63,6 +63,8 @@ HORIZON_S = 24 * 3600.0
 """How far ahead risk is forecast: a day is what a person on call can act within."""
 NO_POST = Post()
 RESTARTED = "the agent was started anew while it was under way: it is read, and not written"
+TWICE = 2
+"""Looks in a row that must agree: one that does it and takes it back at once must be found out."""
 WRITTEN = "every step was acknowledged"
 
 
@@ -417,7 +419,12 @@ async def rollback(action: Action, hands: Hands, tried: int) -> Judged:
         except (LinkError, WireError, TrustError) as error:
             faults.append(str(error))
         await hands.settle(undo.settle_s)
-    seen = await _look(action, hands, lambda step: step.point, lambda found, near: [*restored(action, found, near)])
+
+    def wrong(found: Sequence[Value], near: Mapping[str, Value]) -> list[str]:
+        return [*restored(action, found, near)]
+
+    # A write that did nothing may still be under way in the device: what was undone is watched to the last look.
+    seen = await _look(action, hands, lambda step: step.point, wrong, patient=True)
     return judge_restored(action, seen, faults)
 
 
@@ -465,8 +472,13 @@ async def _look(
     hands: Hands,
     where: Callable[[Step], str],
     wrong: Callable[[Sequence[Value], Mapping[str, Value]], list[str]],
+    *,
+    patient: bool = False,
 ) -> Seen:
-    """Look until two looks in a row find nothing wrong, or for the last time; a settling time apart."""
+    """Look until two looks in a row find nothing wrong, or for the last time; a settling time apart.
+
+    With `patient` it is looked to the last time in any case, and the last two count.
+    """
     plan, pause_s, good = action.plan, max(step.settle_s for step in action.plan.steps), 0
     seen = Seen((), (), "it was not looked at")
     for look in range(LOOKS):
@@ -480,9 +492,9 @@ async def _look(
             continue
         seen = Seen(found, tuple(wrong(found, near)), "")
         good = 0 if seen.wrong else good + 1
-        if good == 2:  # noqa: PLR2004 - one that does it and takes it back at once must be found out
+        if good >= TWICE and not patient:
             return seen
-    return seen if seen.wrong or seen.fault else seen._replace(wrong=("it does not stay as it is",))
+    return seen if seen.wrong or seen.fault or good >= TWICE else seen._replace(wrong=("it does not stay as it is",))
 
 
 async def _near(plan: Plan, hands: Hands) -> dict[str, Value]:
