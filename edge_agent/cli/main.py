@@ -27,6 +27,9 @@ COMMANDS = {
     "log": "show, verify and export the log of a gateway",
     "snapshots": "list, show, compare and restore the snapshots of a gateway",
     "keys": "make, show and replace the key of a gateway",
+    "actions": "list or show what a gateway wants to do, does and has done",
+    "approve": "approve an action from far away, with your key",
+    "reject": "reject an action from far away, with your key",
     "demo": "run the agent against a simulated plant",
 }
 DISK_FAILED = 74

@@ -18,6 +18,7 @@ from edge_agent.model.profile import ModbusProfile, RegisterPoint
 from edge_agent.model.reading import Value
 from edge_agent.twin.codec import BIT_FUNCTIONS, decode, encode, width
 
+_WRITES = (5, 6, 15, 16)
 _WRITE_FUNCTION = {1: 15, 3: 16}
 """What a client would use; inputs have no such function, and the server takes the one that reads them."""
 
@@ -32,6 +33,8 @@ class ModbusPlant:
         self._silent: set[int] = set()
         self._server: ModbusTcpServer | None = None
         self.port = port
+        self.writes = 0
+        """Write requests that came in since start."""
 
     async def start(self) -> None:
         """Listen. Raises RuntimeError when the port is taken."""
@@ -75,7 +78,8 @@ class ModbusPlant:
             await asyncio.sleep(0)  # the transports let go of their sockets in the loop's next turn
 
     def _heard(self, sending: bool, frame: bytes) -> bytes:  # noqa: FBT001 - pymodbus calls it so
-        """Pass a frame on, or swallow the answer of a silent unit (MBAP: the unit is the seventh byte)."""
+        """Pass a frame on, or swallow the answer of a silent unit (MBAP: unit and function are bytes 7 and 8)."""
+        self.writes += not sending and frame[7] in _WRITES
         return b"" if sending and frame[6] in self._silent else frame
 
 

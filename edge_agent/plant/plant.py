@@ -7,6 +7,7 @@ one; a machine that falls behind makes up for the ticks it missed.
 import asyncio
 import random
 from contextlib import AsyncExitStack
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +23,9 @@ METER_UNIT = 1
 PUMP_UNIT = 2
 ROOM_TOPIC = "plant/boiler-room"
 TICK_S = 0.1
+Fault = Literal["stuck-valve"]
+FAULTS: tuple[Fault, ...] = ("stuck-valve",)
+"""What else can be wrong with the plant."""
 _PUMP_IDENTITY: dict[str, Value] = {"serial": "CP-2026-00042", "firmware": 14}
 
 
@@ -60,6 +64,8 @@ class Plant:
         self._broker_url = broker_url
         self._line_period_s, self._room_period_s = line_period_s, room_period_s
         self._house = BoilerHouse(random.Random(seed), drift)  # noqa: S311 - physics, not keys
+        self.fault: Fault | None = None
+        """What is wrong with the plant from now on."""
         self._controls = Controls()
         self._moment = self._house.step(TICK_S, self._controls)
         self._open = AsyncExitStack()
@@ -110,6 +116,10 @@ class Plant:
         """Return what was written last; a drive goes on as it was when it cannot use its setpoint."""
         speed_rpm = await self.modbus.standing(PUMP_UNIT, "speed_setpoint")
         valve = await self.modbus.standing(PUMP_UNIT, "valve")
+        if self.fault == "stuck-valve" and bool(valve) != self._controls.valve_open:
+            # The drive takes the command and says so; the valve does not move, and its contact shows that.
+            valve = self._controls.valve_open
+            await self.modbus.show(PUMP_UNIT, {"valve": valve})
         if isinstance(speed_rpm, (int, float)):
             self._controls = Controls(float(speed_rpm), bool(valve))
         return self._controls

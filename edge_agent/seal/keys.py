@@ -91,6 +91,10 @@ class PublicKey:
         return True
 
 
+class EncryptedKeyError(TrustError):
+    """A private key can only be read with its passphrase."""
+
+
 class PrivateKey:
     """A key that signs."""
 
@@ -104,12 +108,17 @@ class PrivateKey:
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod
-    def from_text(cls, text: bytes) -> "PrivateKey":
-        """Read an OpenSSH private key file without passphrase. Raises TrustError."""
+    def from_text(cls, text: bytes, passphrase: bytes | None = None) -> "PrivateKey":
+        """Read an OpenSSH private key file. Raises EncryptedKeyError when it wants a passphrase, else TrustError."""
         try:
-            key = serialization.load_ssh_private_key(text, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise TrustError(f"private key: wanted an OpenSSH ed25519 key without passphrase: {error}") from error
+            key = serialization.load_ssh_private_key(text, passphrase)
+        except TypeError as error:
+            raise EncryptedKeyError("private key: it has a passphrase, wanted one without") from error
+        except UnsupportedAlgorithm as error:
+            hint = "; one with a passphrase needs the library bcrypt: pip install bcrypt"
+            raise TrustError(f"private key: {error}{hint}") from error
+        except ValueError as error:
+            raise TrustError(f"private key: wanted an OpenSSH ed25519 key: {error}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise TrustError(f"private key: got {type(key).__name__}, wanted ed25519")
         return cls(key)

@@ -105,6 +105,11 @@ class Mirror:
         return self._follower.gap
 
     @property
+    def caught_up(self) -> bool:
+        """Whether the twin is that of now: nothing is missing, as the gateway itself has shown since we listen."""
+        return self._up_to_date and self.gap is None and self._follower.seq >= self._known_seq
+
+    @property
     def counts(self) -> Counter[str]:
         """What came and what was asked for."""
         return self._follower.counts
@@ -291,7 +296,7 @@ class Mirror:
 
     def _plan_to_ask(self, patience_s: float) -> None:
         """Plan to ask when something is missing, or may be, and does not come within `patience_s`; else not to."""
-        missing = self.gap is not None or self._follower.seq < self._known_seq or not self._up_to_date
+        missing = not self.caught_up
         self._ask_at_s = asyncio.get_running_loop().time() + patience_s if missing else None
 
     async def _ask(self, session: Session) -> None:
