@@ -3,13 +3,16 @@
 The plant speaks real protocols: a Modbus TCP server with an energy meter and a pump, a serial sensor on a pty,
 an MQTT sensor, and a broker. The agent runs as its own process, `edge-agent run`, on a configuration that is
 left for you to read. All that is shown comes from the mirror, after it verified it. After a while the pump's
-bearing begins to warm up.
+bearing begins to warm up. The agent then asks to close the pump's valve, and an operator approves it from outside:
+`edge-agent approve` as its own process, with a key of its own, through the broker. With `--fault stuck-valve` the
+valve does not move, which reading it back finds out.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -26,8 +29,9 @@ from edge_agent.model.layout import DataDir
 from edge_agent.model.profile import ModbusProfile
 from edge_agent.model.site import BrokerAccess
 from edge_agent.plant.physics import BearingDrift
-from edge_agent.plant.plant import METER_UNIT, PUMP_UNIT, ROOM_TOPIC, Addresses, Plant
+from edge_agent.plant.plant import FAULTS, METER_UNIT, PUMP_UNIT, ROOM_TOPIC, Addresses, Fault, Plant
 from edge_agent.seal.digest import state_digest
+from edge_agent.seal.keys import PrivateKey
 from edge_agent.service.boot import restore
 from edge_agent.store.keys import load_public
 from edge_agent.uplink.mirror import Mirror
@@ -98,6 +102,27 @@ criticality = 0.9
 from = "pump"
 relation = "connected_to"
 to = "heating-line"
+
+[[playbooks]]                   # what may be done about it, once somebody has approved it
+name = "close-valve"
+summary = "close the valve of the pump"
+on = {{ anomaly = "any", variable = "pump.bearing_temp", severity = "medium" }}
+steps = [{{ point = "pump.valve", value = false, expect = true }}]
+risk = 0.2                      # what doing it puts at risk
+if_it_fails = "the valve stays open and the bearing warms on"
+
+[policy]                        # without it nothing is written
+request_ttl = "5m"
+
+[[policy.points]]
+point = "pump.valve"
+range = [0, 1]
+min_interval = "1m"
+daily_writes = 10
+
+[[approvers]]                   # the demonstration's operator; its private key is the file operator beside this one
+name = "operator"
+key = "{operator}"
 """
 
 
@@ -108,6 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object at the end")
     parser.add_argument("--folder", type=Path, help="where configuration, log and keys go (default: a new folder)")
+    parser.add_argument("--fault", choices=FAULTS, help="something else that is wrong with the plant")
     parser.add_argument("--seed", type=int, default=1, help="of the plant's noise (default 1)")
 
 
@@ -121,14 +147,15 @@ def run(args: argparse.Namespace) -> int:
         elif folder is None:
             folder = Path(tempfile.mkdtemp(prefix="edge-agent-demo-"))
         folder.mkdir(parents=True, exist_ok=True)
-        return asyncio.run(_demonstrate(folder.absolute(), seconds, args.seed, as_json=args.json))
+        return asyncio.run(_demonstrate(folder.absolute(), seconds, args.seed, args.fault, as_json=args.json))
 
 
-async def _demonstrate(folder: Path, seconds: float | None, seed: int, *, as_json: bool) -> int:
+async def _demonstrate(folder: Path, seconds: float | None, seed: int, fault: Fault | None, *, as_json: bool) -> int:
     meter, pump = load_profile("eastron-sdm630"), load_profile("circulation-pump")
     assert isinstance(meter, ModbusProfile)
     assert isinstance(pump, ModbusProfile)
     plant = Plant(meter, pump, seed=seed, drift=BearingDrift(DRIFT_AFTER_S, DRIFT_DEGC_PER_MIN), line_period_s=0.2)
+    plant.fault = fault
     where = await plant.start()
     try:
         config = _write_config(folder, where)
@@ -136,7 +163,7 @@ async def _demonstrate(folder: Path, seconds: float | None, seed: int, *, as_jso
             mirror = Mirror(
                 where.broker_url, WORLD, load_public(_data(folder).public_key), BrokerAccess(protocol="3.1.1")
             )
-            async with mirror:
+            async with mirror, _operator(mirror, where.broker_url, folder):
                 return await _watch(mirror, agent, folder, seconds, as_json=as_json)
     finally:
         await plant.stop()
@@ -147,10 +174,54 @@ def _write_config(folder: Path, where: Addresses) -> Path:
     text = CONFIG.format(
         path=path, world=WORLD, data=folder / "data", broker=where.broker_url, modbus=where.modbus_url,
         meter_unit=METER_UNIT, pump_unit=PUMP_UNIT, port=where.serial_path, topic=ROOM_TOPIC,
+        operator=_make_operator(folder),
     )  # fmt: skip
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+def _make_operator(folder: Path) -> str:
+    """Make the operator's key, as ssh-keygen would, and return the line of its public half."""
+    key, path = PrivateKey.from_seed(os.urandom(32)), folder / "operator"
+    path.touch(mode=0o600)
+    path.write_bytes(key.to_text())
+    return key.public.to_text("operator").decode().strip()
+
+
+@contextlib.asynccontextmanager
+async def _operator(mirror: Mirror, broker_url: str, folder: Path) -> AsyncIterator[None]:
+    """Have an operator who approves what waits, with the tool that operators have; it says so in operator.log."""
+    task = asyncio.create_task(_approve_what_waits(mirror, broker_url, folder), name="operator")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _approve_what_waits(mirror: Mirror, broker_url: str, folder: Path) -> None:
+    answered: set[str] = set()
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        for action in [a for a in mirror.world.actions.values() if a.stage == "waiting" and a.id not in answered]:
+            answered.add(action.id)
+            await _run_tool("approve", action.id, broker_url, folder)
+
+
+async def _run_tool(verb: str, action: str, broker_url: str, folder: Path) -> None:
+    words = [verb, action, "--yes", "--key", str(folder / "operator"), "--url", broker_url, "--protocol", "3.1.1"]
+    words += ["--world", WORLD, "--gateway", str(_data(folder).public_key)]
+    with (folder / "operator.log").open("ab") as log:
+        tool = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge_agent.cli", *words, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        await tool.wait()
+    finally:
+        if tool.returncode is None:
+            tool.kill()
+            await tool.wait()
 
 
 def _data(folder: Path) -> DataDir:
@@ -235,6 +306,16 @@ def _conclude(mirror: Mirror, scene: Scene, code: int, *, as_json: bool) -> int:
         "anomalies": len(scene.sentences),
         "records_verified": mirror.counts["records"],
         "findings": scene.sentences,
+        "actions": [
+            {
+                "id": a.id,
+                "plan": a.plan.summary,
+                "stage": a.stage,
+                "reason": a.reason,
+                "approvals": [n for n, _ in a.approvals],
+            }
+            for a in mirror.world.actions.values()
+        ],
         "gateway_digest": theirs,
         "mirror_digest": ours,
         "equal": ours == theirs,
@@ -247,5 +328,7 @@ def _conclude(mirror: Mirror, scene: Scene, code: int, *, as_json: bool) -> int:
             f"\n{scene.readings} readings, {result['records']} records, {result['records_verified']} verified by the mirror"
         )
         print(f"  gateway's twin {theirs}\n  mirror's twin  {ours}\n  {'equal' if ours == theirs else 'NOT EQUAL'}")
+        for action in mirror.world.actions.values():
+            print(f"  action {action.plan.summary}: {action.stage}, {action.reason}")
         print(f"everything is in {scene.folder}; try: edge-agent log verify {scene.folder / 'data'}")
     return 0 if ours == theirs and code == 0 else 1

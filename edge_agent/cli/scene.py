@@ -20,6 +20,8 @@ class Scene:
     """Open ones, by id."""
     sentences: list[str] = field(default_factory=list)
     """Every finding that was opened, as it was first said."""
+    moves: list[str] = field(default_factory=list)
+    """Every move of an action, as a line."""
     readings: int = 0
     risk: tuple[float, float] = (0.0, 0.0)
     seq: int = 0
@@ -39,6 +41,9 @@ class Scene:
                 if change.id not in self.findings:
                     self.sentences.append(now.sentence)
                 self.findings[change.id] = f"{now.severity}: {now.sentence}"
+            case AuditTold() if change.entry.kind == "action":
+                facts = change.entry.facts
+                self.moves.append(f"{str(facts['action'])[:8]} {facts['to']}: {facts['reason']}")
             case AuditTold() if change.entry.kind == "turn":
                 facts = change.entry.facts
                 self.readings += int(facts["readings"] or 0)

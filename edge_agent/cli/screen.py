@@ -17,6 +17,7 @@ SHOWN = (
     "pump.bearing_temp", "pump.vibration", "pump.motor_current", "pump.speed", "meter.voltage_l1", "meter.power_total",
     "meter.frequency", "heating-line.flow", "heating-line.inlet_temp", "room.temperature", "room.humidity",
 )  # fmt: skip
+SHOWN_MOVES = 6
 _BARS = "▁▂▃▄▅▆▇█"
 _LINE_EVERY_S = 2.0
 _COLOURS = {"low": "blue", "medium": "yellow", "high": "red", "critical": "bold red"}
@@ -35,16 +36,18 @@ def screen(*, as_json: bool) -> Iterator[Callable[[Scene], None]]:
 
 
 class _Lines:
-    """A line every two seconds, and each finding as it is opened."""
+    """A line every two seconds, each finding as it is opened, and each move of an action."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
-        self._told = 0
+        self._told = self._moves = 0
 
     def show(self, scene: Scene) -> None:
         for sentence in scene.sentences[self._told :]:
             print(f"FOUND {sentence}", flush=True)
-        self._told = len(scene.sentences)
+        for move in scene.moves[self._moves :]:
+            print(f"ACTION {move}", flush=True)
+        self._told, self._moves = len(scene.sentences), len(scene.moves)
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + _LINE_EVERY_S
             print(f"record {scene.seq} verified, {scene.readings} readings, risk {scene.risk[0]:.2f}", flush=True)
@@ -76,6 +79,11 @@ def _page(scene: Scene) -> Group:
     return Group(
         Panel(table, title="boiler-house, as the mirror sees it", subtitle=head),
         Panel(Group(*(found or [nothing])), title="what the agent says"),
+        *(
+            [Panel(Group(*map(Text, scene.moves[-SHOWN_MOVES:])), title="what it asked for and did")]
+            if scene.moves
+            else []
+        ),
         Text(f"Ctrl-C ends it. Configuration, log and keys: {scene.folder}", "dim"),
     )
 
