@@ -267,7 +267,7 @@ class Mirror:
         if self._follower.seq > before:
             self._take_early()
             self._want_receipt()
-        self._plan_anew(before)
+        self._plan_anew(before, _GRACE_S)  # what came after it was not asked for yet
 
     def _take_status(self, message: Message) -> None:
         """Take the hint how far the gateway has come; nobody signed it."""
@@ -286,11 +286,11 @@ class Mirror:
         self._arrived.extendleft(reversed(self._early))
         self._early.clear()
 
-    def _plan_anew(self, before: int) -> None:
+    def _plan_anew(self, before: int, patience_s: float = _FIRST_PATIENCE_S) -> None:
         """Plan after something came: with patience while it helps, at once when it shows that something is missing."""
         if self._follower.seq > before:
             self._asks = 0
-            self._plan_to_ask(_FIRST_PATIENCE_S)
+            self._plan_to_ask(patience_s)
         elif self._ask_at_s is None:
             self._plan_to_ask(_GRACE_S if self.gap is None else 0)
 
