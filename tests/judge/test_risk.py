@@ -1,6 +1,9 @@
 """Risk now and ahead, how soon to look again, and whether forecasts keep what they promise."""
 
+import math
+
 import pytest
+from benchmarks.forecast import brier, calibration, runs
 
 from edge_agent.judge.risk import Limits, Unheard, estimate_risk, forecast_risk, next_interval
 from edge_agent.judge.trend import Course
@@ -62,3 +65,13 @@ def test_a_forecast_is_never_below_the_risk_of_now_and_says_its_horizon_and_unce
     (factor,) = ahead.factors
     assert factor.startswith("pump.bearing_temp reaches 85 in about 19 h at its present trend")
     assert "with a chance of 81 % within 24 h" in factor
+
+
+def test_forecasts_keep_what_they_promise():
+    told = runs()
+    assert len(told) > 300, "of a thousand runs"
+    for said, came, count in calibration(told):
+        allowed = 3 * math.sqrt(max(said * (1 - said), 0.01) / count) + 0.05
+        assert abs(said - came) < allowed
+    ours, always_the_same = brier(told)
+    assert ours < always_the_same / 2
