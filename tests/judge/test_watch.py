@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import site
 
-from edge_agent.judge.constrain import constrain
+from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.cusum import arl0, threshold
 from edge_agent.judge.monitor import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
@@ -29,6 +29,8 @@ kind = "modbus"
 url = "tcp://127.0.0.1"
 points = [ {{ name = "bearing_temp", function = 4, address = 0, type = "float32", unit = "degC", alarm_above = 85 }} ]
 """
+UNRULED = Bounds(policy=None, writable={}, boot=b"", mono_ms=0, at_ms=0, locked="")
+"""No policy."""
 START_MS = 1_700_000_000_000
 
 
@@ -204,11 +206,11 @@ def test_plans_recommend_and_never_write():
     found = plan([finding], risk, risk)
     assert [p.steps for p in found] == [()]
     assert "inspect pump" in found[0].summary
-    assert [r.verdict for r in constrain(found, None)] == ["recommend"]
+    assert [r.verdict for r in constrain(found, empty_world("w"), UNRULED)] == ["recommend"]
 
 
 def test_a_plan_that_writes_is_refused_without_policy():
     writes = Plan("p", "open the valve", (Step("pump", "valve", True, False),), ())
-    ruling = constrain([writes], None)[0]
+    ruling = constrain([writes], empty_world("w"), UNRULED)[0]
     assert ruling.verdict == "refuse"
     assert "no policy" in ruling.reason
