@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.config import examine
+from edge_agent.judge.comparison import bound_of
 from edge_agent.judge.rulebook import rulebook_in_words
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.layout import variable_path
@@ -80,6 +81,7 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
     ]
     if limits:
         yield f"  alarm when {', '.join(limits)}"
+    yield from _compared(site)
     for rule in settings.transitions:
         when = f"{rule.when.variable} is {rule.when.is_} {rule.when.value} for {rule.when.lasting:g} s"
         yield f"  {rule.entity} passes from {rule.src} to {rule.dst} when {when}"
@@ -92,3 +94,15 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
             signs = "frees" if settings.upstream.release == "mirror" else "is heard, and frees nothing"
             yield f"    a receipt signed by {settings.upstream.mirror_key} {signs}"
     yield from (f"  {line}" for line in rulebook_in_words(settings))
+
+
+def _compared(site: Site) -> Iterator[str]:
+    points = {variable_path(source.entity, point.name): point for source in site.sources for point in source.points}
+    for pair in site.settings.comparisons:
+        other = points[pair.with_]
+        bound = bound_of(pair, other, site.settings.drift)
+        unit = f" {other.unit}" if other.unit else ""
+        how = "their difference is watched for drift"
+        if bound is not None:
+            how = f"by {bound:g}{unit} at most" + (f", for {pair.lasting:g} s" if pair.lasting else "")
+        yield f"  {pair.variable} is held against {pair.with_}: {how}"

@@ -16,6 +16,7 @@ from edge_agent.judge.trend import SURE, Course, Trend
 from edge_agent.judge.words import clock, span
 from edge_agent.model.checked import changed
 from edge_agent.model.finding import Anomaly
+from edge_agent.model.profile import Point
 from edge_agent.model.reading import GOOD, Event
 from edge_agent.model.site import ComparisonSettings, DriftSettings, Site
 from edge_agent.model.world import Variable
@@ -157,7 +158,7 @@ class Comparisons:
         drift = site.settings.drift
         self._watched: list[tuple[Pair, Bounded | Strayed]] = []
         for pair, settings in pairs:
-            bound = bound_of(settings, pair, drift)
+            bound = bound_of(settings, pair.other.point, drift)
             found = (
                 Strayed(pair, drift, kept.get(pair.name)) if bound is None else Bounded(pair, bound, settings.lasting)
             )
@@ -204,9 +205,9 @@ def compare(comparisons: Comparisons, events: Iterable[Event], known: Known, at_
     return comparisons.alarms(known, at_ms)
 
 
-def bound_of(settings: ComparisonSettings, pair: Pair, drift: DriftSettings) -> float | None:
+def bound_of(settings: ComparisonSettings, other: Point, drift: DriftSettings) -> float | None:
     """Return how large a difference may be: as configured, or [drift] `largest` of the second variable's range."""
-    if settings.within is not None or drift.largest is None or pair.other.point.range is None:
+    if settings.within is not None or drift.largest is None or other.range is None:
         return settings.within
-    low, high = pair.other.point.range
+    low, high = other.range
     return drift.largest * (high - low)
