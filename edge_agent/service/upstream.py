@@ -47,8 +47,8 @@ class Upstream:
         self._backoff = Backoff(jitter)
         self._session: Session | None = None
         self._backlog = backlog
-        self._acked = 0
-        """Where the backlog stood when the session began."""
+        self._published = 0
+        """Up to which record the broker had all when the session began."""
         self.certificates = Certificates(settings.cert_file)
         self.connected_ns: int | None = None
         """Since when there is a session (monotonic); None without one."""
@@ -102,11 +102,12 @@ class Upstream:
         self.connected_ns = self._clock().mono_ns
         self.certificates.look(session.server_certificate)
         self.certificates.warn(self._clock())
-        self._acked = self._backlog.acked
+        self._published = self.publisher.published
 
     def _lost(self, error: LinkError) -> None:
         # A session that delivered nothing was none: a record that the broker refuses is not sent again every second.
-        if self._session is not None and (self._backlog.acked > self._acked or self._backlog.head_seq == self._acked):
+        published = self.publisher.published
+        if self._session is not None and (published > self._published or self._backlog.head_seq == self._published):
             self._backoff.succeeded()
         self.trouble = (self._clock().mono_ns, str(error))
         if not self._backoff.failures:

@@ -17,17 +17,12 @@ from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.layout import topic
 from edge_agent.mqtt import Message, Session
 from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked, is_letter
+from edge_agent.uplink.pace import MOST_BYTES, Pace
 from edge_agent.uplink.rate import Rate
 from edge_agent.uplink.receipts import Receipts
 
-MESSAGE_BYTES = 256 * 1024
-"""Of records in one message, unless the broker allows less or one record is larger (reference/formats.md §6)."""
 _WINDOW = 8
 """Messages in flight: a link of 300 ms still carries 7 MB/s, and at most 2 MiB wait in memory."""
-_FIRST_BYTES, _LEAST_BYTES = 16 * 1024, 4 * 1024
-"""A ping queues behind what is in flight and must be answered within 40 s: so messages begin small, grow while they
-are acknowledged within `_QUICK_S`, and shrink when it takes more than `_SLOW_S`. 8 of 4 KiB pass at 1 KB/s."""
-_QUICK_S, _SLOW_S = 1.0, 5.0
 _COMMANDS_AT_ONCE = 5
 _COMMANDS_PER_S = 2.0
 _FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 5.0, 60.0
@@ -37,6 +32,7 @@ _FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 5.0, 60.0
 class _Sending(NamedTuple):
     last: int
     """The last record that is delivered with this message."""
+    size: int
     since_s: float
     task: asyncio.Task[None]
 
@@ -100,8 +96,10 @@ class Publisher:
         self._letter = letter
         self._snapshot: bytes | None = None
         self._sent = 0
-        self._message_bytes = _FIRST_BYTES
-        self._most_bytes = MESSAGE_BYTES
+        self._pace = Pace()
+        self._most_bytes = MOST_BYTES
+        self._unanswered: _Sending | None = None
+        """The oldest message that was in flight when the session ended."""
         self._news = asyncio.Event()
         self._delivered = asyncio.Event()
         self._resend: asyncio.Task[None] | None = None
@@ -112,7 +110,7 @@ class Publisher:
         A message that the broker refuses ends the run too, with reason "refused": it would be refused again, so
         the wait before the next attempt is the caller's back-off.
         """
-        self._resend = None
+        self._resend = self._unanswered = None
         self._most_bytes = session.max_payload
         heard = ["command"] if self._terms.receipts is None else ["command", "ack"]
         await session.subscribe([topic(self._world_id, name) for name in heard])
@@ -159,6 +157,8 @@ class Publisher:
                 await self._news.wait()
         finally:
             self._acknowledge(in_flight)  # what was answered just before the end need not be sent again
+            self._pace.lost(sending.size for sending in in_flight)
+            self._unanswered = in_flight[0] if in_flight else None
 
     def _fill(self, in_flight: deque[_Sending], session: Session, group: asyncio.TaskGroup) -> None:
         while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
@@ -166,13 +166,13 @@ class Publisher:
             publishing = session.publish(topic(self._world_id, name), payload, retain=name == "snapshot")
             sending = group.create_task(publishing, name=f"uplink-{name}")
             sending.add_done_callback(lambda _: self._news.set())
-            in_flight.append(_Sending(last, asyncio.get_running_loop().time(), sending))
+            in_flight.append(_Sending(last, len(payload), asyncio.get_running_loop().time(), sending))
 
     def _acknowledge(self, in_flight: deque[_Sending]) -> None:
         last = 0
         while in_flight and _succeeded(in_flight[0].task):
-            last, since_s, _ = in_flight.popleft()
-            self._pace(asyncio.get_running_loop().time() - since_s)
+            last, size, since_s, _ = in_flight.popleft()
+            self._pace.acknowledged(size, asyncio.get_running_loop().time() - since_s)
         self.published = max(self.published, last)
         if self._terms.release == "broker":
             self._release(last)
@@ -180,12 +180,6 @@ class Publisher:
     def _release(self, seq: int) -> None:
         if seq > self._backlog.acked:
             self._backlog.acknowledge(seq)
-
-    def _pace(self, took_s: float) -> None:
-        if took_s > _SLOW_S:
-            self._message_bytes = max(self._message_bytes // 2, _LEAST_BYTES)
-        elif took_s < _QUICK_S:
-            self._message_bytes = min(self._message_bytes * 2, MESSAGE_BYTES)
 
     def _next_message(self) -> tuple[str, bytes, int] | None:
         """Return (channel, payload, the last record delivered with it) of what goes out next."""
@@ -203,7 +197,7 @@ class Publisher:
 
     def _batch(self, first: int) -> tuple[bytes, int] | None:
         """Return (records back to back, the last one's number) from `first` on, or None when there are none."""
-        found = self._backlog.read(first, min(self._message_bytes, self._most_bytes))
+        found = self._backlog.read(first, min(self._pace.message_bytes, self._most_bytes))
         if not found:
             return None
         self.counts["messages"] += 1
@@ -288,9 +282,16 @@ class Publisher:
         return _status(self._world_id, online=online, seq=self.published, at_ms=time.time_ns() // 1_000_000)
 
     def _counted(self, error: BaseException) -> BaseException:
-        if isinstance(error, LinkError) and error.reason == "refused":
+        """Return why the session ended, with what was on its way then: perhaps the broker ended it over that."""
+        if not isinstance(error, LinkError):
+            return error
+        if error.reason == "refused":
             self.counts["refused"] += 1
-        return error
+        oldest = self._unanswered
+        if oldest is None:
+            return error
+        on_its_way = f"{error} (a message of {oldest.size} bytes, up to record {oldest.last}, was on its way)"
+        return LinkError(on_its_way, error.reason)
 
 
 def will(world_id: str) -> tuple[str, bytes]:

@@ -12,6 +12,7 @@ from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink import publisher as publisher_module
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
+from edge_agent.uplink.pace import Pace
 from edge_agent.uplink.publisher import Publisher, Terms, will
 from edge_agent.uplink.receipts import Receipts
 
@@ -164,22 +165,33 @@ def test_messages_are_filled_up_to_the_limit_and_a_larger_record_goes_alone():
     run(test())
 
 
-@pytest.mark.parametrize(("slow_s", "least", "most"), [(-1.0, 4_000, 17_000), (5.0, 100_000, 256 * 1024)])
-def test_messages_grow_on_a_quick_link_and_shrink_on_a_slow_one(monkeypatch, slow_s, least, most):
-    monkeypatch.setattr(publisher_module, "_SLOW_S", slow_s)
+@pytest.mark.parametrize(
+    ("took_s", "sizes"), [(0.0, [16, 32, 64, 128, 256, 256]), (6.0, [16, 8, 4, 4]), (2.0, [16, 16])]
+)
+def test_messages_grow_on_a_quick_link_and_shrink_on_a_slow_one(took_s, sizes):
+    pace = Pace()
+    found = []
+    for _ in sizes:
+        found.append(pace.message_bytes // 1024)
+        pace.acknowledged(pace.message_bytes, took_s)
+    assert found == sizes
 
-    async def test():
-        gateway = gateway_of(2)
-        for n in range(400):
-            gateway.measure(temperature="x" * 3000, flow=n)
-        session = FakeSession()
-        async with running(gateway, session) as publisher:
-            await publisher.delivered()
-            sizes = [len(b"".join(message)) for message in session.records()]
-            assert max(sizes) <= most
-            assert least < sizes[-2] if slow_s > 0 else sizes[-2] < least + 100
 
-    run(test())
+def test_one_lost_session_is_an_accident_and_two_over_the_largest_message_halve_it_down_to_the_least():
+    pace = Pace()
+    for _ in range(4):
+        pace.acknowledged(pace.message_bytes, 0.0)  # up to 128 KiB
+    for sizes in ([256_000, 4_000], [], [100_000], [131_072]):
+        pace.lost(sizes)
+        assert pace.message_bytes == 256 * 1024
+    pace.lost([256_000])
+    assert pace.message_bytes == 128_000
+    pace.acknowledged(128_000, 0.0)
+    assert pace.message_bytes == 128_000
+    pace = Pace()
+    for _ in range(20):
+        pace.lost([pace.message_bytes])
+    assert pace.message_bytes == 4 * 1024
 
 
 def test_acknowledgements_out_of_order_count_only_when_all_before_them_came():
@@ -263,7 +275,9 @@ def test_a_refused_record_ends_the_run_is_counted_and_nothing_after_it_is_acknow
         session.acknowledge(1)
         session.acknowledge(3)
         session.refuse(2)
-        with pytest.raises(LinkError, match="Quota exceeded") as caught:
+        with pytest.raises(
+            LinkError, match=r"Quota exceeded \(a message of \d+ bytes, up to record 2, was on its way"
+        ) as caught:
             await task
         assert caught.value.reason == "refused"
         assert publisher.counts["refused"] == 1
@@ -354,7 +368,7 @@ def test_retained_oversized_malformed_and_too_many_commands_are_refused_and_coun
         gateway, session = gateway_of(1), FakeSession()
         async with running(gateway, session) as publisher:
             session.receive(ASK_SNAPSHOT, retain=True)
-            session.receive(b" " * 8193)
+            session.receive(b"{" * 8193)
             session.receive(b"{}")
             for _ in range(20):
                 session.receive(ASK_SNAPSHOT)
