@@ -293,3 +293,39 @@ def packet(command, body):
         head.append(byte | (0x80 if length else 0))
         if not length:
             return bytes(head) + body
+
+
+@contextlib.asynccontextmanager
+async def liar(target_port, topic, pass_on):
+    """Relay MQTT to a real broker at 127.0.0.1:`target_port`, and lie about messages on `topic`; yields the url.
+
+    Each is acknowledged at once. What reaches the broker in its place are the messages that `pass_on(its bytes)`
+    returns, of QoS 0, so that nobody acknowledges twice.
+    """
+
+    async def script(reader, writer):
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target_port)
+        back = asyncio.create_task(_copy(far_reader, writer))
+        try:
+            while True:
+                command, body = await read_packet(reader)
+                end = 2 + int.from_bytes(body[:2], "big")
+                if command & 0xF6 != 0x32 or body[2:end] != topic.encode():
+                    far_writer.write(packet(command, body))
+                    continue
+                writer.write(packet(0x40, body[end : end + 2]))
+                for told in pass_on(body[:end] + body[end + 2 :]):
+                    far_writer.write(packet(0x30, told))
+        finally:
+            back.cancel()
+            far_writer.close()
+
+    async with fake_broker(script) as url:
+        yield url
+
+
+async def _copy(reader, writer):
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+    writer.close()
