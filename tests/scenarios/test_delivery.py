@@ -1,9 +1,12 @@
 """Delivery, as a user sets it up: the agent as a process, a real broker, the mirror's own command at the other end."""
 
 import asyncio
+import re
 import subprocess
+import sys
+from pathlib import Path
 
-from test_whole_way import COMMAND, Gateway, plant
+from test_whole_way import COMMAND, Gateway, gateway, plant
 
 from edge_agent.store.shelf import Shelf
 
@@ -48,3 +51,25 @@ def test_records_are_released_by_the_mirrors_command_and_not_by_the_broker(tmp_p
 
     agent = asyncio.run(day())
     assert agent.verify().returncode == 0
+
+
+def test_the_readmes_ten_lines_follow_a_real_gateway(tmp_path, broker):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = re.search(r"```python\n(.*?Mirror.*?)```", readme, re.DOTALL)[1]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+    async def day():
+        async with plant() as sources, gateway(tmp_path, sources, broker.url) as agent:
+            (tmp_path / "agent.pub").write_bytes((agent.data / "keys" / "agent.pub").read_bytes())
+            text = code.replace("mqtt://broker.example", broker.url).replace("boiler-house", "w")
+            program = await asyncio.create_subprocess_exec(
+                sys.executable, "-uc", text, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+            )
+            lines = [(await asyncio.wait_for(program.stdout.readline(), 30)).decode() for _ in range(120)]
+            program.terminate()
+            await program.wait()
+            return lines
+
+    lines = asyncio.run(day())
+    assert any(line.startswith("ValueChange(path='meter.voltage_l1', value=2") for line in lines)
+    assert "in the verified twin at version" in lines[-1]
