@@ -6,6 +6,7 @@ called is imported.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -45,11 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        _say("\n".join(map(str, error.problems)))
         return 1
     except EdgeAgentError as error:
-        print(f"edge-agent {args.command}: {error}", file=sys.stderr)
+        _say(f"edge-agent {args.command}: {error}")
         return DISK_FAILED if isinstance(error, StoreError) else 1
     except KeyboardInterrupt:
         return 130
@@ -58,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _say(text: str) -> None:
+    """Say what went wrong, where that is possible: on a full disk the exit code must still be the right one."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sites import METER, site
+from test_entries import facts_of
 
 from edge_agent.cli.stored import open_folder
 from edge_agent.model.layout import DataDir
@@ -21,7 +22,7 @@ from edge_agent.seal.envelope import seal
 from edge_agent.seal.records import seal_snapshot, unseal_record, unseal_snapshot
 from edge_agent.service.agent import Agent
 from edge_agent.service.boot import open_store, restore
-from edge_agent.service.offline import accept, rotate
+from edge_agent.service.offline import accept, restore_twin, rotate
 from edge_agent.store.keys import load_private, load_public
 from edge_agent.store.snapshots import Snapshots
 from edge_agent.store.verify import verify
@@ -346,6 +347,48 @@ def test_a_rotation_survives_starts_squashes_and_restores_with_the_old_key_in_th
         fresh.take_snapshot(store.rotations + store.snapshots.list()[0].envelope)
         assert fresh.seq == last.world.version
         assert unseal_snapshot(store.snapshots.list()[0].envelope, store.key.public).world.version == fresh.seq
+
+
+def test_a_hole_is_told_on_the_chain_with_its_place(gateway):
+    found, before = gateway
+    segment = min(data_of(found).log.glob("0*.seg"))
+    content = bytearray(segment.read_bytes())
+    at = content.index(b"EAR1", content.index(b"EAR1") + 4)
+    content[at + 40] ^= 1
+    segment.write_bytes(content)
+    after = run(found, 1.0, 2.0, 3.0, 4.0)
+    facts = {"segment": segment.name, "offset": at, "first": 2, "last": 2, "reason": "damaged"}
+    assert entries(found, "hole") == [facts]
+    assert after.world.version > before.world.version
+    assert str(verdict(found).fault) == f"{segment.name} at byte {at}: record 2: records 2 to 2 are missing (damaged)"
+
+
+def test_what_the_log_itself_says_has_the_facts_of_the_page(gateway, tmp_path):
+    found, _ = gateway
+    shutil.copytree(data_of(found).log, tmp_path / "older")
+    segment = min((tmp_path / "older").glob("0*.seg"))
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"EAR1", content.index(b"EAR1") + 4) + 40] ^= 1
+    segment.write_bytes(content)
+    run(found, 9.0)
+    shutil.rmtree(data_of(found).log)
+    shutil.copytree(tmp_path / "older", data_of(found).log)
+    rotate(found)
+    accept(found)
+    restore_twin(found, Snapshots.open(data_of(found).snapshots, 3).list()[-1].seq)
+    for path in data_of(found).root.glob("snapshots.json*"):
+        path.unlink()
+
+    async def day(agent):
+        stop = asyncio.Event()
+        await agent.run(stop, stop.set)
+
+    with agent_on(found) as agent:
+        asyncio.run(day(agent))
+    for kind in ("start", "stop", "rebaseline", "rolled-back", "accept", "restore", "rotate", "hole"):
+        made = entries(found, kind)
+        assert made, kind
+        assert {frozenset(each) for each in made} == {frozenset(facts_of(kind))}, kind
 
 
 WALLS = {

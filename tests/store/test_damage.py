@@ -77,7 +77,8 @@ def test_a_flipped_bit_costs_the_record_it_hit_and_no_other(path):
 @pytest.mark.parametrize("path", SEGMENTS[:-1], ids=lambda path: path.name)
 def test_a_segment_cut_short_loses_its_end_and_that_is_named(path):
     content = HEALTHY.files[path].cache
-    for size in range(0, len(content), 41):
+    ends = [part.end + near for part in walk(bytes(content), nothing) for near in (-1, 0, 1)]
+    for size in sorted({*range(0, len(content), 11), *(end for end in ends if end < len(content))}):
         disk = damaged()
         del disk.files[path].cache[size:]
         disk.files[path].medium = bytes(disk.files[path].cache)
