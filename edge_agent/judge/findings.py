@@ -22,7 +22,7 @@ from edge_agent.model.record import Entry, Fact
 from edge_agent.model.world import World, home
 
 DEVICE = "device"
-FAILING = frozenset({"missing", "late", "stuck", DEVICE})
+FAILING = frozenset({"missing", "stuck", "still", DEVICE})
 """Kinds that say that readings fail."""
 ALONE = frozenset({"difference", "conflict"})
 """Kinds of which each alarm is a finding of its own."""

@@ -108,9 +108,12 @@ def _causes(book: PlaybookSettings, world: World, risk: Risk, ahead: Risk) -> It
 
 
 def _alarm_causes(book: PlaybookSettings, world: World, finding: Anomaly) -> Iterator[Cause]:
-    """Give the alarms of a finding that the trigger is about, the finding's own first."""
+    """Give the alarms of a finding that the trigger is about.
+
+    The alarms and not the finding: it has the number of the one it began with and the kind of the gravest.
+    """
     on = book.on
-    for alarm in (finding, *finding.witnesses):
+    for alarm in finding.witnesses or (finding,):
         v = world.variables[alarm.number]
         about = variable_path(v.entity, v.name) == on.variable and on.anomaly in ("any", alarm.kind)
         if about and at_least(alarm.severity, on.severity):

@@ -1,12 +1,14 @@
 """Alarms of one entity become one finding: what it says, how grave it is, when it is quiet, and when it ends."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.judge.findings import acknowledge, alarms_of, endings, group, loud
+from edge_agent.judge.playbooks import _alarm_causes
 from edge_agent.judge.severity import weighed
 from edge_agent.model.finding import SEVERITIES, Acknowledgement, Anomaly
 from edge_agent.model.world import Entity, Variable, World
@@ -154,3 +156,14 @@ def test_the_order_of_alarms_does_not_matter():
     raised = [alarm(n, severity=random.Random(n).choice(SEVERITIES), since_ms=AT_MS + n) for n in VARIABLES]
     mixed = random.Random(3).sample(raised, len(raised))
     assert grouped(*raised) == grouped(*mixed)
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"), [("pump.bearing_temp", []), ("pump.vibration", ["pump.vibration/limit"])]
+)
+def test_a_playbook_is_triggered_by_an_alarm_and_never_by_a_mixture_of_two(variable, expected):
+    (found,) = grouped(alarm(1, "shift", "low"), alarm(2, "limit", "high", AT_MS + 1)).values()
+    assert (found.number, found.kind) == (1, "limit")
+    book = SimpleNamespace(on=SimpleNamespace(variable=variable, anomaly="limit", severity="low"))
+    causes = _alarm_causes(book, WORLD, found)
+    assert [cause.occurrence.rpartition("-")[0] for cause in causes] == expected

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from worlds import KEY, values, worlds
 
 from edge_agent.judge.summarize import summarize
-from edge_agent.model.action import Checkpoint, Outcome, Plan, Result, Ruling, Step
+from edge_agent.model.action import Action, Checkpoint, Outcome, Plan, Request, Result, Ruling, Step
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.checked import plain
 from edge_agent.model.finding import Anomaly, Risk
@@ -387,15 +387,17 @@ def test_the_report_schema_has_exactly_the_fields_of_the_report():
 
 SITE = Site(Settings(agent=AgentSettings(world_id="w", data_dir="/var/lib/edge-agent"), sources=()), (), "00")
 WRITE = Plan("p", "close the valve", (Step("valve", "open", value=False, expect=True),), ("record:2",))
-MARK = Checkpoint(2, bytes(32), (True,))
+ASKED = Request("w", "k", b"r", b"n", b"p", bytes(32), 1, bytes(32), bytes(32), bytes(32), 1, "operator", 900)
+MARKED = Action("72", "acting", ASKED, WRITE, bytes(16), 0, AT_MS, checkpoint=Checkpoint(2, bytes(32)))
+UNMARKED = Action("72", "failed", ASKED, WRITE, bytes(16), 0, AT_MS)
 
 
 @pytest.mark.parametrize(
     "outcomes",
     [
         (),
-        *((Outcome(WRITE, result, "because", MARK),) for result in get_args(Result)),
-        (Outcome(WRITE, "failed", "x", None),),
+        *((Outcome(MARKED, result, "because"),) for result in get_args(Result)),
+        (Outcome(UNMARKED, "failed", "x"),),
     ],
 )
 @pytest.mark.parametrize("findings", [{}, AFTER.findings])
@@ -403,7 +405,7 @@ def test_every_report_holds_to_its_schema(findings, outcomes):
     world = replace_world(small(State(0, AT_MS, GOOD)), findings=findings)
     risk = Risk(0.25, ("pump.bearing_temp drifts",), ("sensor:pump/bearing_temp",))
     rulings = (Ruling(WRITE, "permit", "within policy"),) if outcomes else ()
-    found = Assessment(world, Delta({}, {}, {}, {}), (), {}, 0, 0, risk, risk, rulings, ("sensor:meter/*@5",))
+    found = Assessment(world, Delta({}, {}, {}, {}), (), {}, {}, 0, 0, risk, risk, rulings, ("sensor:meter/*@5",))
     report = summarize(found, outcomes, world, bytes(32), bytes(32), SITE, (1.5, ("a finding opens",)))
     validator(schema("report")).validate(json.loads(json.dumps(plain(report), allow_nan=False)))
 

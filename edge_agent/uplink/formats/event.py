@@ -36,6 +36,8 @@ _AUDIT_SEVERITY: dict[tuple[str, Fact], str] = {
     ("turn", "drift_detected"): "warn",
     ("plan", "refuse"): "warn",
     ("identity", True): "warn",
+    ("merge", "suggested"): "warn",
+    ("split", None): "warn",
     ("drop", None): "error",
     ("rebaseline", None): "error",
     ("verify", "failed"): "error",
@@ -43,7 +45,14 @@ _AUDIT_SEVERITY: dict[tuple[str, Fact], str] = {
     ("rollback", "rolled_back"): "error",
     ("rollback", "unknown"): "critical",
 }
-_DECIDING_FACT = {"turn": "status", "plan": "verdict", "identity": "swapped", "verify": "result", "rollback": "result"}
+_DECIDING_FACT = {
+    "turn": "status",
+    "plan": "verdict",
+    "identity": "swapped",
+    "merge": "action",
+    "verify": "result",
+    "rollback": "result",
+}
 
 
 def events(record: Stretch, before: World, after: World) -> Iterator[Json]:
