@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from edge_agent.judge.monitor import Monitor
-from edge_agent.judge.severity import by_times, next_step
+from edge_agent.judge.severity import by_times, next_step, worst
 from edge_agent.judge.subject import Subject, all_subjects
 from edge_agent.judge.trend import SURE, Course, Trend
 from edge_agent.judge.words import clock, span
@@ -83,8 +83,8 @@ class Bounded:
         if stands is None and self._last.mono_ns - self._since.mono_ns < self._lasting_ns:
             return []
         severity = by_times(abs(self._last.value) / self._within)
-        if stands is not None and severity == stands.severity:
-            return [stands]
+        if stands is not None and worst(severity, stands.severity) == stands.severity:
+            return [stands]  # it never becomes milder, and is said anew only when it becomes graver
         since_ms = self._since.at_ms if stands is None else stands.since_ms
         score = round(1 - 2 ** -(abs(self._last.value) / self._within), 3)
         sentence = self._sentence(since_ms)

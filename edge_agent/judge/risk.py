@@ -76,6 +76,8 @@ def next_interval(now: Risk, ahead: Risk, unheard: Unheard, limits: Limits) -> t
     rung = min(LADDER_S, key=lambda seconds: abs(math.log(seconds / wanted)))
     seconds = min(limits.longest_s, max(limits.shortest_s, rung))
     triggers = tuple(words for level, words in told if level >= WORTH_TELLING)
+    if not unheard.readings:
+        triggers += ("nothing was read in this turn",)
     return seconds, triggers or ("no risk is known and every reading was good",)
 
 

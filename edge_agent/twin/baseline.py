@@ -141,7 +141,14 @@ def _link(old: Entity | None, types: Mapping[str, str]) -> str | None:
 
 def _attributes(site: Site, key: str, old: Entity | None) -> dict[str, str]:
     """Return what was learned of an entity, and the profile it is read by now."""
-    learned = {} if old is None else {name: text for name, text in old.attributes.items() if name != "profile"}
+    names = {source.name for source in site.sources}
+    known = {} if old is None else old.attributes
+    # Whom a point is read from (twin/trust.py) holds as long as there is that source.
+    learned = {
+        name: text
+        for name, text in known.items()
+        if name != "profile" and (text in names or not name.endswith(" from"))
+    }
     profiles = sorted({s.profile for s in site.sources if s.entity == key and s.profile is not None})
     return {**learned, "profile": " ".join(profiles)} if profiles else learned
 

@@ -74,7 +74,9 @@ def test_it_weighs_more_the_larger_it_is_and_ends_when_it_has_come_back(tmp_path
     for _ in range(61):
         bench.turn(61.6, 60.0)
     assert [bench.turn(60.0 + apart, 60.0)[0].severity for apart in (1.5, 3.0, 6.0)] == ["medium", "high", "critical"]
-    assert bench.turn(61.4, 60.0), "within, but not yet back"
+    before = bench.turn(64.5, 60.0)
+    assert before[0].severity == "critical", "it never becomes milder, nor is it said anew"
+    assert bench.turn(61.4, 60.0) == before, "within, but not yet back"
     assert not bench.turn(61.3, 60.0)
     assert not bench.turn(61.6, 60.0), "and it must last anew"
 

@@ -47,6 +47,10 @@ def test_the_next_turn_follows_risk_and_freshness_within_its_limits(now, ahead, 
     assert words in triggers
 
 
+def test_a_turn_that_heard_nothing_does_not_claim_that_all_is_well():
+    assert next_interval(NONE, NONE, Unheard(0, 0), Limits(1, 60))[1] == ("nothing was read in this turn",)
+
+
 @pytest.mark.parametrize("limits", [(0.05, 3.0), (1.0, 60.0), (7.0, 7.0), (60.0, 86_400.0 * 30)])
 def test_no_recommendation_leaves_the_limits(limits):
     for level in range(11):

@@ -174,6 +174,13 @@ def test_a_restart_changes_no_names_and_nobody_is_believed_anew(tmp_path):
     assert not diff(floor.standing.world, baseline(floor.site, floor.standing.world))
 
 
+def test_whoever_is_configured_no_longer_is_no_longer_believed(tmp_path):
+    floor = Floor(tmp_path, TWO)
+    floor.hear(bms=31.0, sensor=None)
+    alone = site(tmp_path, TWO.replace('name = "bms"', 'name = "dcs"'))
+    assert baseline(alone, floor.standing.world).entities[FLOOR].attributes == {}
+
+
 def test_entities_that_are_one_have_one_variable_between_them(tmp_path):
     text = (
         TWO.replace('unit = 2\nentity = "floor"', "unit = 2")
