@@ -37,10 +37,12 @@ class Filter(NamedTuple):
     until_ms: int | None = None
     first: int = 1
     last: int | None = None
+    action: str | None = None
+    """The beginning of an action's id is enough."""
 
     def takes(self, row: Row) -> bool:
         """Whether a row is wanted."""
-        if row.kind == "value" and not (self.kinds or self.entity or self.variable):
+        if row.kind == "value" and not (self.kinds or self.entity or self.variable or self.action):
             return False
         return (
             (not self.kinds or row.kind in self.kinds)
@@ -48,9 +50,14 @@ class Filter(NamedTuple):
             and (self.variable is None or row.variable == self.variable)
             and (self.since_ms is None or row.at_ms >= self.since_ms)
             and (self.until_ms is None or row.at_ms <= self.until_ms)
+            and (self.action is None or _is_of(row, self.action))
             and row.seq >= self.first
             and (self.last is None or row.seq <= self.last)
         )
+
+
+def _is_of(row: Row, action: str) -> bool:
+    return row.kind in ("action", "approval") and str(row.facts.get("action")).startswith(action)
 
 
 class Names:

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--kind", action="append", default=[], help="of entry (formats.md §8), or value, finding, entity")
     show.add_argument("--entity", help="what concerns this entity")
     show.add_argument("--variable", help="what concerns this variable, `entity.name`")
+    show.add_argument("--action", metavar="ID", help="what concerns this action; the beginning of its id is enough")
     show.add_argument("--since", type=_instant, metavar="TIME", help="by the gateway's clock: 2026-01-31T12:00, UTC")
     show.add_argument("--until", type=_instant, metavar="TIME", help="up to and with this time")
     show.add_argument("--follow", action="store_true", help="go on with what is still to come")
@@ -67,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         return _verify(folder, as_json=args.json)
     if args.verb == "export":
         return _export(folder, args)
-    chosen = Filter(frozenset(args.kind), args.entity, args.variable, args.since, args.until, args.first, args.last)
+    chosen = Filter(
+        frozenset(args.kind), args.entity, args.variable, args.since, args.until, args.first, args.last, args.action
+    )
     return _show(folder, args, chosen)
 
 

@@ -287,9 +287,13 @@ class Agent:
             self.upstream.publisher.publish_snapshot(self._rotations + envelope)
 
     def _keep_baselines(self) -> None:
-        """Render and keep what was learned, in the disk's thread: no turn is made meanwhile, so nothing moves."""
+        """Render and keep what was learned, in the disk's thread: no turn is made meanwhile, so nothing moves.
+
+        Piece by piece: one call that renders all of it would hold the interpreter, and the event loop with it.
+        """
         learned = {**self.ground.watch.to_state(), COMPARISONS: self.ground.comparisons.to_state()}
-        self._baselines.save(json.dumps(learned))
+        rows = [f"{json.dumps(name)}: {json.dumps(state)}" for name, state in learned.items()]
+        self._baselines.save("{" + ", ".join(rows) + "}")
 
     async def _tell(self) -> NoReturn:
         """Answer whoever asks on this machine how we are."""

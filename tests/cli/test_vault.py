@@ -11,6 +11,7 @@ import sys
 import pytest
 from sites import METER, written
 
+from edge_agent.cli.entries import Filter, Row
 from edge_agent.model.layout import DataDir
 from edge_agent.seal.canonical import split
 from edge_agent.seal.squash import unseal_stretch
@@ -88,6 +89,20 @@ def test_log_show_takes_a_configuration_or_a_folder_and_says_what_happened(once)
 )
 def test_log_show_filters(once, filters, kinds):
     assert {row["kind"] for row in lines("log", "show", once.data, "--json", *filters)} == kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "taken"),
+    [
+        ("action", {"action": "c0ffee12"}, True),
+        ("approval", {"action": "c0ffee12"}, True),
+        ("action", {"action": "beef"}, False),
+        ("merge", {"action": "c0ffee"}, False),
+        ("turn", {}, False),
+    ],
+)
+def test_log_show_of_an_action_takes_what_concerns_it(kind, facts, taken):
+    assert Filter(action="c0ffee").takes(Row(1, 0, True, kind, None, None, facts)) is taken
 
 
 def test_log_show_stays_within_its_range(once):
