@@ -14,11 +14,14 @@ from pymodbus.exceptions import ModbusIOException
 from edge_agent.config import load_profile
 from edge_agent.model.layout import PROFILE_FOLDERS
 from edge_agent.model.profile import ModbusProfile
-from edge_agent.model.site import BrokerAccess
+from edge_agent.model.site import BrokerAccess, ModbusSettings
+from edge_agent.model.worked_in import worked_in
 from edge_agent.mqtt import Session
 from edge_agent.plant.modbus import ModbusPlant
 from edge_agent.plant.physics import BearingDrift
 from edge_agent.plant.plant import METER_UNIT, PUMP_UNIT, ROOM_TOPIC, Plant
+from edge_agent.service.clock import Clock
+from edge_agent.sources.modbus import links
 from edge_agent.twin.codec import decode, encode, width
 
 METER = load_profile("eastron-sdm630")
@@ -141,11 +144,11 @@ def test_a_register_that_no_point_holds_is_an_illegal_address():
 def test_a_silent_unit_times_out_while_its_neighbour_answers():
     async def case():
         async with plant() as (found, _), client(found.modbus.port, timeout_s=0.2) as modbus:
-            found.modbus.silence(METER_UNIT)
+            found.modbus.trouble[METER_UNIT].begin("dead")
             with pytest.raises(ModbusIOException):
                 await read(modbus, METER_UNIT, METER, "voltage_l1")
             assert (await read(modbus, PUMP_UNIT, PUMP, "speed"))[1] == "good"
-            found.modbus.revive(METER_UNIT)
+            found.modbus.trouble[METER_UNIT].end("dead")
             assert (await read(modbus, METER_UNIT, METER, "voltage_l1"))[1] == "good"
 
     run(case())
@@ -160,14 +163,18 @@ def test_any_modbus_profile_can_be_simulated(name):
     async def case():
         server = ModbusPlant({1: profile})
         await server.start()
-        async with client(server.port) as modbus:
+        settings = ModbusSettings(name="m", url=f"tcp://127.0.0.1:{server.port}", unit=1)
+        (link,) = links([worked_in(settings, profile, "w:device:m", "device")], Clock())
+        await link.open()
+        try:
             for example in profile.examples:
-                shown = {key: value for key, value in example.values.items() if value is not None}
-                await server.show(1, shown)
-                for key, value in shown.items():
-                    found, quality = await read(modbus, 1, profile, key)
-                    assert (found, quality) == (value if isinstance(value, str) else pytest.approx(value), "good"), key
-        await server.stop()
+                await server.show(1, example.values)
+                found = {r.point: (r.value, r.quality) for poll in list(link.polls) for r in await link.read(poll)}
+                for key, value in example.values.items():
+                    assert found[key] == (value if isinstance(value, str) else pytest.approx(value), "good"), key
+        finally:
+            await link.close()
+            await server.stop()
 
     run(case())
 
