@@ -66,7 +66,8 @@ def links(sources: Sequence[Source], now: Clock) -> list[Link]:
         owner = owners.setdefault(port.path, source.name)
         if owner != source.name:
             problems.append(Problem(place, f"{shown(port.path)}, the port of {owner}", "a port of its own"))
-        found.append(SerialPort(source, port, source.settings.stale_after, now))
+        if not problems:
+            found.append(SerialPort(source, port, source.settings.stale_after, now))
     if problems:
         raise ConfigError(problems)
     return found

@@ -1,4 +1,7 @@
-"""Scaling a number as the decimals that a person wrote: a tenth of 3 is 0.3, not 0.30000000000000004."""
+"""Scaling a number that came as text, by the decimals that a person wrote: a tenth of 3 is 0.3.
+
+The number is a decimal too, unlike one in registers (twin/meaning.py), whose bits are taken as they are.
+"""
 
 from fractions import Fraction
 

@@ -13,6 +13,7 @@ from edge_agent.twin.dsmr import OBIS, find_item, is_undated, obis_value, own_ti
 from edge_agent.twin.frames import EXCERPT
 from edge_agent.twin.lines import field_value, parse_line
 from edge_agent.twin.nmea import parse_sentence, sentence_value
+from edge_agent.twin.soundness import point_problems
 
 
 class Said(NamedTuple):
@@ -75,9 +76,21 @@ def wrong_point(framing: Framing, point: SerialPoint, place: str) -> list[Proble
         return [Problem(place, f"a point without `{key}`", f"`{key}`, in frames of the kind {frames}")]
     if isinstance(point, ObisPoint) and not OBIS.fullmatch(point.obis):
         return [Problem(f"{place}.obis", shown(point.obis), "an OBIS code such as 1.8.1 or 0-1:24.2.1")]
-    if isinstance(point, FramePoint) and isinstance(framing, FixedFraming) and _end(point) > framing.length:
-        return [Problem(f"{place}.at", shown(point.at), f"a place within the {framing.length} bytes of a frame")]
+    if isinstance(point, FramePoint):
+        return _wrong_in_frame(framing, point, place)
     return []
+
+
+def _wrong_in_frame(framing: Framing, point: FramePoint, place: str) -> list[Problem]:
+    belongs_to = place.removesuffix(f".points.{point.name}")
+    problems = point_problems((_as_register(point),), belongs_to)[point.name]
+    if isinstance(framing, FixedFraming) and _end(point) > framing.length:
+        problems.append(
+            Problem(f"{place}.at", shown(point.at), f"a place within the {framing.length} bytes of a frame")
+        )
+    if point.type in ("int8", "uint8") and point.bits is not None and point.bits[1] >= 8:  # noqa: PLR2004 - of a byte
+        problems.append(Problem(f"{place}.bits", shown(list(point.bits)), "bits 0 to 7 of a byte"))
+    return problems
 
 
 def _line_hearer(points: Sequence[FieldPoint]) -> Hearer:

@@ -516,6 +516,22 @@ def test_a_framing_that_cannot_work_and_a_point_that_does_not_fit_are_problems()
     assert "got a point without `at`, wanted `at`, in frames of the kind fixed" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("point", "place"),
+    [
+        ({"type": "uint8", "enum": {"off": "0"}}, "enum"),
+        ({"type": "uint8", "bits": (0, 8)}, "bits"),
+        ({"type": "uint16", "scale": 0.0}, "scale"),
+        ({"type": "uint16", "range": (9, 1)}, "range"),
+        ({"type": "string", "length": 9}, "at"),
+    ],
+)
+def test_a_point_that_makes_no_sense_is_a_problem_and_not_a_crash(point, place):
+    with pytest.raises(ConfigError) as refusal:
+        links([source("/dev/x", framing=SDS, points=(FramePoint(name="v", at=2, **point),))], Counting())
+    assert [problem.place for problem in refusal.value.problems] == [f"sources.line.points.v.{place}"]
+
+
 @pytest.mark.parametrize("options", ["", "?baud=115200", "?baud=9600&bits=7&parity=E&stop=2", "?stop=1.5"])
 def test_what_may_stand_in_a_url(options):
     assert len(links([source("/dev/ttyX", options=options)], Counting())) == 1
