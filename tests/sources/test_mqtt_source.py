@@ -485,7 +485,7 @@ def test_what_is_retained_does_not_make_a_deaf_session_seem_to_hear(broker):
         device = Session(broker.url, BrokerAccess(), "device")
         await device.open()
         await device.publish("home/room", b'{"temperature": 0}', retain=True)
-        (link,) = links([source(broker.url, stale_after=Seconds(0.2))], Counting())
+        (link,) = links([source(broker.url, stale_after=Seconds(1))], Counting())
         await link.open()
         first = await link.read(link.polls[0])
         with pytest.raises(LinkError, match="nothing came for"):
