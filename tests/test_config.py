@@ -203,7 +203,7 @@ def test_the_readmes_own_configuration_is_good_and_its_own_mistakes_are_found(tm
     path = tmp_path / "agent.toml"
     path.write_text(text)
     path.chmod(0o600)
-    assert [source.name for source in load(path).sources] == ["meter", "tank", "room"]
+    assert [source.name for source in load(path).sources] == ["meter", "tank", "room-boiler-room", "room-attic", "plug"]
     path.write_text(text.replace("sdm630", "sdm631") + '[sync]\ninterval = "fast"\n')
     for problem in problems(path):
         assert problem in readme
