@@ -111,7 +111,8 @@ class MqttBroker:
         first = inboxes[0].source
         self._client_id = f"{first.entity.partition(':')[0]}-{first.name}"
         self._session: Session | None = None
-        self._sessions = 0
+        self._deaf = False
+        """Whether the last session ended because nothing came: then all values were stale before."""
         self._listening = False
         self._heard_s = self._renewed_s = 0.0
         """When something came last; when the topics were subscribed last."""
@@ -121,7 +122,9 @@ class MqttBroker:
     async def open(self) -> None:
         """Connect and subscribe. Raises LinkError."""
         await self.close()
-        self._sessions += 1
+        for inbox in self._inboxes.values():
+            inbox.device.connected(after_loss=not self._deaf)
+        self._deaf = False
         self._session = Session(self.bus, self._access, self._client_id)
         await self._session.open()
         await self._session.subscribe(self._filters)
@@ -139,7 +142,6 @@ class MqttBroker:
                     message.payload,
                     at,
                     retained=message.retain,
-                    session=self._sessions,
                     dropped=self.dropped,
                 )
                 if readings:
@@ -193,6 +195,7 @@ class MqttBroker:
         """Ask what is due, and doubt a subscription that brings nothing. Raises LinkError."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._heard_s + self._deaf_s:
+            self._deaf = True
             words = f"connected, but nothing came for {self._deaf_s:g} s in spite of subscribing anew"
             raise LinkError(f"{self.bus}: {words}", "stale")
         if now_s >= self._renewed_s + self._renew_s:

@@ -1,8 +1,8 @@
 """What messages of one device on a broker say of its points, and of when.
 
 A message need not hold every point: what it does not hold has not been read. Nothing is dated anew for being told
-again: a device's own time dates its message; and a retained message without one is of an unknown time, so that its
-values are uncertain, and is not taken at all when the same was heard before.
+again: a device's own time dates its message; a retained message without one is of an unknown time, so that its values
+are uncertain; and what was heard already is dated as it was then, or not taken.
 """
 
 from collections import Counter, OrderedDict
@@ -37,6 +37,7 @@ class Heard(NamedTuple):
 
     digest: int
     session: int
+    at: Instant
 
 
 class Device:
@@ -50,6 +51,8 @@ class Device:
         self._gone = False
         self._dating = Dating()
         self._heard: OrderedDict[str, Heard] = OrderedDict()
+        self._session = 0
+        self._tells_again = False
 
     @property
     def topics(self) -> list[str]:
@@ -60,16 +63,24 @@ class Device:
         """Whether a message on this topic may tell of it."""
         return any(matches(ear.topic, topic) for ear in self.ears)
 
-    def take(
-        self, topic: str, payload: bytes, at: Instant, *, retained: bool, session: int, dropped: Counter[str]
-    ) -> list[Reading]:
-        """Return what a message says; nothing when it is not news. Raises WireError when it is no message.
+    def connected(self, *, after_loss: bool) -> None:
+        """Note that a session begins, in which the broker will send anew what it retains.
 
-        `session` numbers the connections: a broker sends what it retains anew for each subscription.
+        `after_loss`: the one before was lost, so that all values are bad; what is known is worth telling again.
         """
+        self._session += 1
+        self._tells_again = after_loss
+
+    def take(self, topic: str, payload: bytes, at: Instant, *, retained: bool, dropped: Counter[str]) -> list[Reading]:
+        """Return what a message says; nothing when it is not news. Raises WireError when it is no message."""
         harmless = "".join(c if c.isprintable() else "?" for c in topic)[:_TOPIC_CHARACTERS]
-        if self._is_known(topic, payload, session, retained=retained):
+        last, digest = self._heard.get(topic), hash(payload)
+        known = retained and last is not None and last.digest == digest
+        if retained and last is not None and (last.session == self._session or (known and not self._tells_again)):
             return []
+        if known and last is not None:
+            at = last.at
+        self._remember(topic, Heard(digest, self._session, at))
         try:
             message = parse_message(payload)
         except WireError as error:
@@ -88,16 +99,11 @@ class Device:
             readings += self._dated(topic, message, anchor, found, retained=retained, dropped=dropped)
         return readings
 
-    def _is_known(self, topic: str, payload: bytes, session: int, *, retained: bool) -> bool:
-        """Whether a retained message was heard before, or something newer was in this session."""
-        last, digest = self._heard.get(topic), hash(payload)
-        if retained and last is not None and (last.session == session or last.digest == digest):
-            return True
-        self._heard[topic] = Heard(digest, session)
+    def _remember(self, topic: str, heard: Heard) -> None:
+        self._heard[topic] = heard
         self._heard.move_to_end(topic)
         if len(self._heard) > _TOPICS:
             self._heard.popitem(last=False)
-        return False
 
     def _availability_told(self, message: Json, anchor: Anchor, dropped: Counter[str]) -> list[Reading]:
         assert self._availability is not None
@@ -120,7 +126,7 @@ class Device:
     ) -> list[Reading]:
         own_ms = None if self._time is None else own_time_ms(self._time, message)
         date = self._dating.date(topic, own_ms, anchor.at, self._stale_s)
-        if date.verdict != "new":
+        if date.verdict == "older" or (date.verdict == "known" and not retained):
             dropped["told before" if date.verdict == "known" else "older than known"] += 1
             return []
         if retained and self._gone:

@@ -75,7 +75,7 @@ def messages():
     now, dropped = Instant(T0_MS + 1000 * COUNT, 10**15, synced=True), Counter()
     for i in range(COUNT):
         payload = MESSAGE % (T0_MS + 1000 * i)
-        assert len(listening.take("t", payload, now, retained=False, session=1, dropped=dropped)) == 2
+        assert len(listening.take("t", payload, now, retained=False, dropped=dropped)) == 2
     return COUNT
 
 

@@ -403,30 +403,49 @@ def test_a_retained_message_with_a_time_of_its_own_is_dated_by_it(broker):
     assert asyncio.run(asyncio.wait_for(run(31_000), 10)) == ((0.0, "uncertain:stale"), -30_000)
 
 
-def test_pain_5_what_was_heard_and_is_retained_is_not_taken_again_after_a_reconnect(broker):
+def test_pain_5_what_was_heard_and_is_retained_is_dated_as_it_was_heard_after_a_reconnect(broker):
+    """Between losing the broker and this all values are bad; a door that does not move says nothing more for days."""
+
     async def run():
         device = Session(broker.url, BrokerAccess(), "device")
         await device.open()
         (link,) = links([source(broker.url)], Counting())
         await link.open()
         await device.publish("home/room", b'{"temperature": 0}', retain=True)
-        first = await link.read(link.polls[0])
+        found = [await link.read(link.polls[0])]
         await link.open()
-        again = asyncio.create_task(link.read(link.polls[0]))
+        found.append(await link.read(link.polls[0]))
         await device.publish("home/room", b'{"temperature": 1}')
-        second = await again
-        await device.publish("home/room", b'{"temperature": 2}', retain=True)
-        await link.read(link.polls[0])
+        found.append(await link.read(link.polls[0]))
         await link.close()
         await device.publish("home/room", b'{"temperature": 3}', retain=True)
         await link.open()
-        third = await link.read(link.polls[0])
+        found.append(await link.read(link.polls[0]))
         await link.close()
         await device.close()
-        return [seen(each)["temperature"] for each in (first, second, third)]
+        return found
 
     found = asyncio.run(asyncio.wait_for(run(), 10))
-    assert found == [(0.0, "good"), (1.0, "good"), (3.0, "uncertain:stale")]
+    stale = "uncertain:stale"
+    assert [seen(each)["temperature"] for each in found] == [(0.0, "good"), (0.0, stale), (1.0, "good"), (3.0, stale)]
+    first, again, *_ = found
+    assert again[0].anchor.at == first[0].anchor.at
+
+
+def test_after_a_deaf_session_what_is_retained_and_known_is_not_told_again():
+    """Else a device that is silent would seem to come back each time the broker is asked."""
+    settings = MqttSettings(name="a", url="mqtt://h", topic="t")
+    listening = device(Source(settings, "w:s:a", "s", POINTS), settings, "sources.a", [])
+
+    def told(payload, after_loss, *, retained=True):
+        listening.connected(after_loss=after_loss)
+        found = listening.take("t", payload, Counting()(), retained=retained, dropped=Counter())
+        return [(each.value, each.quality) for each in found]
+
+    assert told(b'{"temperature": 0}', after_loss=False, retained=False) == [(0.0, "good")]
+    assert told(b'{"temperature": 0}', after_loss=False) == []
+    assert told(b'{"temperature": 0}', after_loss=True) == [(0.0, "uncertain:stale")]
+    assert told(b'{"temperature": 5}', after_loss=False) == [(5.0, "uncertain:stale")]  # it was missed
 
 
 def deaf_broker(subscribed, heard):
@@ -526,7 +545,7 @@ def test_pain_11_memory_stays_flat_whatever_topics_come():
     assert problems == []
     for i in range(3000):
         payload = b'{"temperature": 0, "t": %d}' % (OWN + i)
-        listening.take(f"t/{i}", payload, Synced()(), retained=False, session=1, dropped=Counter())
+        listening.take(f"t/{i}", payload, Synced()(), retained=False, dropped=Counter())
     assert len(listening._heard) == 1000
 
 
