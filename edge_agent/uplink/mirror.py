@@ -30,6 +30,7 @@ from edge_agent.seal.keys import PrivateKey, PublicKey
 from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
 from edge_agent.uplink.follower import Change, Follower, Gap
+from edge_agent.uplink.parts import Assembly
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Mirror:
         self._told: deque[Change | TrustError | WireError] = deque()
         self._arrived: deque[bytes] = deque()
         """Records of the last message, not yet looked at."""
+        self._parts = Assembly()
         self._early: deque[bytes] = deque(maxlen=_EARLY)
         self._snapshot: bytes | None = None
         """The newest one, as long as the records that lead there may still come."""
@@ -226,14 +228,20 @@ class Mirror:
         self._receipt_wanted = self._signs is not None and self._follower.seq > 0
 
     def _take(self, message: Message) -> None:
-        if message.topic == self._topic["record"]:
-            with self._telling_lies():
-                self._arrived.extend(split(message.payload))
-        elif message.topic == self._topic["snapshot"]:
-            self._take_snapshot(message.payload, jump=self._asks > _ASKS_FOR_RECORDS)
-        elif message.topic == self._topic["status"]:
+        if message.topic == self._topic["status"]:
             self._take_status(message)
             self._plan_anew(self._follower.seq)
+            return
+        with self._telling_lies():
+            payload = self._parts.take(message.payload)
+            if payload is not None:
+                self._take_whole(message.topic, payload)
+
+    def _take_whole(self, topic: str, payload: bytes) -> None:
+        if topic == self._topic["record"]:
+            self._arrived.extend(split(payload))
+        elif topic == self._topic["snapshot"]:
+            self._take_snapshot(payload, jump=self._asks > _ASKS_FOR_RECORDS)
 
     @contextlib.contextmanager
     def _telling_lies(self) -> Iterator[None]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 MOST_BYTES = 256 * 1024
 """Of records in one message, unless the broker allows less or one record is larger (reference/formats.md §6)."""
+NO_LIMIT = 2**28
+"""The largest packet of MQTT."""
 FIRST_BYTES, LEAST_BYTES = 16 * 1024, 4 * 1024
 """8 messages of 4 KiB pass at 1 KB/s before a ping is missed."""
 QUICK_S, SLOW_S = 1.0, 5.0
@@ -21,8 +23,9 @@ class Pace:
 
     def __init__(self) -> None:
         self.message_bytes = FIRST_BYTES
-        """How many bytes the next message may have; one record may have more."""
-        self._ceiling = MOST_BYTES
+        """How many bytes of records the next message may have; a single one may have up to `limit`."""
+        self.limit = NO_LIMIT
+        """What no message may exceed, as far as was found out; larger records go in parts."""
         self._largest = 0
         self._strikes = 0
 
@@ -33,7 +36,7 @@ class Pace:
         if took_s > SLOW_S:
             self.message_bytes = max(self.message_bytes // 2, LEAST_BYTES)
         elif took_s < QUICK_S:
-            self.message_bytes = min(self.message_bytes * 2, self._ceiling)
+            self.message_bytes = min(self.message_bytes * 2, MOST_BYTES, self.limit)
 
     def lost(self, sizes: Iterable[int]) -> None:
         """Learn from a session that ended with messages of these sizes in flight."""
@@ -43,5 +46,5 @@ class Pace:
         self._strikes += 1
         if self._strikes >= _STRIKES:
             self._strikes = 0
-            self._ceiling = max(min(largest, self._ceiling) // 2, LEAST_BYTES)
-            self.message_bytes = min(self.message_bytes, self._ceiling)
+            self.limit = max(min(largest, self.limit) // 2, LEAST_BYTES)
+            self.message_bytes = min(self.message_bytes, self.limit)

@@ -18,15 +18,26 @@ from edge_agent.model.layout import topic
 from edge_agent.mqtt import Message, Session
 from edge_agent.uplink.commands import MAX_COMMAND_BYTES, asked, is_letter
 from edge_agent.uplink.pace import MOST_BYTES, Pace
+from edge_agent.uplink.parts import in_parts
 from edge_agent.uplink.rate import Rate
 from edge_agent.uplink.receipts import Receipts
 
 _WINDOW = 8
 """Messages in flight: a link of 300 ms still carries 7 MB/s, and at most 2 MiB wait in memory."""
+_LEAST_LIMIT = 1024
+"""A broker that takes less is of no use: it could not take a receipt."""
 _COMMANDS_AT_ONCE = 5
 _COMMANDS_PER_S = 2.0
 _FIRST_PATIENCE_S, _LONGEST_PATIENCE_S = 5.0, 60.0
 """How long a receipt may be missing before the status reminds the mirror; longer each time that it does not help."""
+
+
+class _Outgoing(NamedTuple):
+    channel: str
+    payload: bytes
+    last: int
+    """The last record that is delivered with this message."""
+    retain: bool = False
 
 
 class _Sending(NamedTuple):
@@ -97,6 +108,8 @@ class Publisher:
         self._snapshot: bytes | None = None
         self._sent = 0
         self._pace = Pace()
+        self._parts: deque[_Outgoing] = deque()
+        """What is left of a message that goes in parts."""
         self._most_bytes = MOST_BYTES
         self._unanswered: _Sending | None = None
         """The oldest message that was in flight when the session ended."""
@@ -146,6 +159,7 @@ class Publisher:
         """Keep a window of messages in flight; acknowledge in order as answers come, in whatever order."""
         # What the broker has is not sent again in this process; should it forget, the mirror asks.
         self._sent = self.published = max(self.published, self._backlog.acked)
+        self._parts.clear()
         in_flight: deque[_Sending] = deque()
         try:
             while True:
@@ -162,8 +176,8 @@ class Publisher:
 
     def _fill(self, in_flight: deque[_Sending], session: Session, group: asyncio.TaskGroup) -> None:
         while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
-            name, payload, last = message
-            publishing = session.publish(topic(self._world_id, name), payload, retain=name == "snapshot")
+            name, payload, last, retain = message
+            publishing = session.publish(topic(self._world_id, name), payload, retain=retain)
             sending = group.create_task(publishing, name=f"uplink-{name}")
             sending.add_done_callback(lambda _: self._news.set())
             in_flight.append(_Sending(last, len(payload), asyncio.get_running_loop().time(), sending))
@@ -181,19 +195,38 @@ class Publisher:
         if seq > self._backlog.acked:
             self._backlog.acknowledge(seq)
 
-    def _next_message(self) -> tuple[str, bytes, int] | None:
-        """Return (channel, payload, the last record delivered with it) of what goes out next."""
+    def _next_message(self) -> _Outgoing | None:
+        """Return what goes out next."""
+        if self._parts:
+            return self._parts.popleft()
         if self._snapshot is not None:
             envelope, self._snapshot = self._snapshot, None
             self.counts["snapshots"] += 1
-            return "snapshot", envelope, self._sent
+            return self._first_part(_Outgoing("snapshot", envelope, self._sent, retain=True), self._sent)
         if self._sent >= self._backlog.head_seq:
             return None
-        batch = self._batch(self._sent + 1)
+        before, batch = self._sent, self._batch(self._sent + 1)
         if batch is None:
             return None
         payload, self._sent = batch
-        return "record", payload, self._sent
+        return self._first_part(_Outgoing("record", payload, self._sent), before)
+
+    def _first_part(self, whole: _Outgoing, before: int) -> _Outgoing:
+        """Return a message, or its first part when the broker does not take all of it at once; the others wait.
+
+        What it delivers counts with the last part; until then that is record `before`.
+        """
+        pieces = in_parts(whole.payload, self._limit)
+        if len(pieces) == 1:
+            return whole
+        self.counts["parts"] += len(pieces)
+        self._parts.extend(_Outgoing(whole.channel, piece, before) for piece in pieces[:-1])
+        self._parts.append(_Outgoing(whole.channel, pieces[-1], whole.last))
+        return self._parts.popleft()
+
+    @property
+    def _limit(self) -> int:
+        return max(min(self._most_bytes, self._pace.limit), _LEAST_LIMIT)
 
     def _batch(self, first: int) -> tuple[bytes, int] | None:
         """Return (records back to back, the last one's number) from `first` on, or None when there are none."""
@@ -274,7 +307,8 @@ class Publisher:
         self.counts["resends"] += 1
         while first <= self._sent and (batch := self._batch(first)) is not None:
             payload, last = batch
-            await session.publish(topic(self._world_id, "record"), payload)
+            for piece in in_parts(payload, self._limit):
+                await session.publish(topic(self._world_id, "record"), piece)
             first = last + 1
         await session.publish(*self._status(online=True), retain=True)
 

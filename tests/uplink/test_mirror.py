@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 from fake_gateway import KEY, OTHER_KEY, Gateway
-from peers import Wire, fake_broker
+from peers import Broker, Wire, fake_broker
 
 from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireError
 from edge_agent.model.site import BrokerAccess
@@ -42,7 +42,7 @@ def gateway_of(records):
 
 
 @contextlib.asynccontextmanager
-async def publishing(gateway, url, release="broker"):
+async def publishing(gateway, url, release="broker", protocol="5"):
     """Run a publisher for the gateway, connecting again whenever the link is lost, as the service does."""
 
     async def snapshot():
@@ -50,7 +50,7 @@ async def publishing(gateway, url, release="broker"):
 
     async def serve():
         while True:
-            session = Session(url, BrokerAccess(), "agent", will=will("plant"))
+            session = Session(url, BrokerAccess(protocol=protocol), "agent", will=will("plant"))
             try:
                 await session.open()
                 await publisher.run(session)
@@ -545,3 +545,24 @@ def test_a_forked_mirror_is_told_of_and_releases_nothing(broker):
                 assert receipts.take_notes()[0].facts["seq"] == 8
 
     run(test())
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_record_larger_than_a_real_broker_takes_arrives_in_parts_whether_the_broker_says_so_or_hangs_up(
+    tmp_path, protocol
+):
+    async def test():
+        gateway = gateway_of(3)
+        gateway.measure(temperature="x" * 20_000)
+        gateway.measure(flow=5)
+        async with Mirror(broker.url, "plant", KEY.public) as mirror:
+            await ready(mirror)
+            async with publishing(gateway, broker.url, protocol=protocol) as publisher:
+                told = await until(mirror, 5)
+                assert same(mirror, gateway)
+                assert [c.value for c in told if isinstance(c, ValueChange)][-2:] == ["x" * 20_000, 5]
+                assert publisher.counts["parts"] >= 4
+        assert (mirror.counts["lies"], mirror.counts["snapshots"]) == (0, 0)
+
+    with Broker(tmp_path, options="max_packet_size 6000\n") as broker:
+        run(test())

@@ -13,6 +13,7 @@ from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink import publisher as publisher_module
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
 from edge_agent.uplink.pace import Pace
+from edge_agent.uplink.parts import Assembly
 from edge_agent.uplink.publisher import Publisher, Terms, will
 from edge_agent.uplink.receipts import Receipts
 
@@ -148,19 +149,50 @@ def test_status_comes_first_and_the_will_speaks_of_the_same_topic():
     assert json.loads(payload) == {"v": 1, "world": "plant", "online": False, "seq": None, "at": None}
 
 
-def test_messages_are_filled_up_to_the_limit_and_a_larger_record_goes_alone():
+def test_messages_are_filled_up_to_the_limit_and_a_larger_record_goes_in_parts_and_in_its_place():
     async def test():
         gateway = gateway_of(40)
-        big = gateway.measure(temperature="x" * 5000)
+        gateway.measure(temperature="x" * 5000)
         gateway.measure(flow=1)
-        session = FakeSession(max_payload=3000)
+        session, assembly, found = FakeSession(max_payload=3000), Assembly(), {RECORD: [], SNAPSHOT: []}
+        snapshot = gateway.snapshot()
         async with running(gateway, session) as publisher:
+            publisher.publish_snapshot(snapshot)
             await publisher.delivered()
-            messages = session.records()
-            assert [big] in messages
-            assert all(len(b"".join(m)) <= 3000 for m in messages if m != [big])
+            messages = [each for each in session.sent if each[0] != STATUS]
+            for topic, payload, retain in messages:
+                assert len(payload) <= 3000
+                assert not retain, "of a snapshot in parts a broker would keep the last alone"
+                whole = assembly.take(payload)
+                found[topic] += [] if whole is None else [whole]
+            assert [e for m in found[RECORD] for e in split(m)] == envelopes(gateway)
+            assert found[SNAPSHOT] == [snapshot]
             assert len(messages) < 30
-            assert [e for m in messages for e in m] == envelopes(gateway)
+            assert publisher.counts["parts"] == 4
+            count = len(session.sent)
+            session.receive(ask_records(41))
+            await session.until(count + 4)
+            assert [topic for topic, *_ in session.sent[count:]] == [RECORD] * 3 + [STATUS]
+            assert all(len(payload) <= 3000 for _, payload, _ in session.sent)
+
+    run(test())
+
+
+def test_a_record_counts_as_delivered_with_its_last_part():
+    async def test():
+        gateway = gateway_of(2)
+        gateway.measure(temperature="x" * 5000)
+        session = FakeSession(max_payload=2000, acknowledges=False)
+        async with running(gateway, session):
+            sent = len(session.sent)
+            assert sent >= 5
+            for index in range(1, sent - 1):
+                session.acknowledge(index)
+            await settled()
+            assert gateway.acked == 2
+            session.acknowledge(sent - 1)
+            await settled()
+            assert gateway.acked == 3
 
     run(test())
 
