@@ -86,7 +86,7 @@ class Publisher:
 
     `snapshot` makes the envelope of a snapshot as of now, for those who ask; `letter` takes what claims to be an
     approval, and whether it was retained. `counts` tells what was done and refused, by word: `messages`, `records`,
-    `snapshots`, `resends`, `reminders` (of the mirror), `refused` (by the broker) and `command:<why not>`.
+    `snapshots`, `parts`, `resends`, `reminders` (of the mirror), `refused` (by the broker) and `command:<why not>`.
     `published` is the last record that the broker has acknowledged, with all before it.
     """
 
