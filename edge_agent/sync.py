@@ -20,7 +20,7 @@ from edge_agent.judge.comparison import Comparisons, compare
 from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.findings import acknowledge, alarms_of, endings, group
 from edge_agent.judge.lifecycle import Move, moved
-from edge_agent.judge.monitor import Watch, detect_anomaly
+from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
 from edge_agent.judge.playbooks import Target, playbook_plans, targets
 from edge_agent.judge.risk import Limits, Unheard, estimate_risk, forecast_risk, next_interval

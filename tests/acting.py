@@ -8,7 +8,7 @@ from sites import written
 import edge_agent.sync as loop
 from edge_agent.config import load
 from edge_agent.desk import Post
-from edge_agent.judge.monitor import Watch
+from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import LinkError, StoreError
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import ZERO_DIGEST, Entry

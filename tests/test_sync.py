@@ -12,7 +12,7 @@ from worlds import KEY
 
 import edge_agent.sync as loop
 from edge_agent.desk import Post
-from edge_agent.judge.monitor import Watch
+from edge_agent.judge.watch import Watch
 from edge_agent.model.checked import plain
 from edge_agent.model.errors import StoreError
 from edge_agent.model.finding import Acknowledgement

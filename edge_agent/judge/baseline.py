@@ -7,7 +7,10 @@ import itertools
 import math
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
+
+from edge_agent.judge.figures import figures, parts, series
+from edge_agent.model.errors import WireError
 
 SAMPLE_MAX = 512
 """Readings that an estimate is made of. A longer warm-up lets the readings before the last 512 pass."""
@@ -53,32 +56,34 @@ class Baseline(NamedTuple):
         return self.sigma / self.white
 
 
-class WarmupState(TypedDict):
-    """A `Warmup` in plain JSON values."""
-
-    heard: int
-    values: list[float]
-    gaps_ns: list[int]
+def sound(raw: object) -> Baseline:
+    """Return a baseline that was kept as plain numbers. Raises WireError for figures that none can have."""
+    mean, phi, sigma, floor, size = figures(raw, 5)
+    if not (sigma >= floor > 0 and abs(phi) <= PHI_MAX and size >= 1):
+        raise WireError("baselines: got figures that no baseline can have, wanted those that were saved")
+    return Baseline(mean, phi, sigma, floor, int(size))
 
 
 class Warmup:
-    """The first readings of a variable."""
+    """The first readings of a variable, as many as are `wanted`, with their wall times."""
 
-    __slots__ = ("gaps_ns", "heard", "values", "wanted")
+    __slots__ = ("gaps_ns", "heard", "times_ms", "values", "wanted")
 
-    def __init__(self, wanted: int, state: WarmupState | None = None) -> None:
+    def __init__(self, wanted: int) -> None:
         self.wanted = wanted
-        self.heard = state["heard"] if state else 0
-        self.values = array("d", state["values"] if state else ())
-        self.gaps_ns = array("q", state["gaps_ns"] if state else ())
+        self.heard = 0
+        self.values = array("d")
+        self.times_ms = array("q")
+        self.gaps_ns = array("q")
 
-    def add(self, value: float, elapsed_ns: int) -> bool:
+    def add(self, value: float, at_ms: int, elapsed_ns: int) -> bool:
         """Take a reading and the time since the one before (at most 0: unknown); return whether it is full."""
         self.heard += 1
         if self.heard > self.wanted - SAMPLE_MAX:
             self.values.append(value)
-            if elapsed_ns > 0 and len(self.gaps_ns) < GAPS_MAX:
-                self.gaps_ns.append(elapsed_ns)
+            self.times_ms.append(at_ms)
+        if elapsed_ns > 0 and len(self.gaps_ns) < GAPS_MAX:
+            self.gaps_ns.append(elapsed_ns)
         return self.heard >= self.wanted
 
     def interval_ns(self) -> int:
@@ -86,9 +91,17 @@ class Warmup:
         gaps = sorted(self.gaps_ns)
         return max(gaps[len(gaps) // 2] if gaps else 0, 1_000_000)
 
-    def to_state(self) -> WarmupState:
-        """Return it as plain JSON values."""
-        return {"heard": self.heard, "values": list(self.values), "gaps_ns": list(self.gaps_ns)}
+    def to_state(self) -> list[object]:
+        """Return it as plain numbers."""
+        return [self.heard, list(self.values), list(self.times_ms), list(self.gaps_ns)]
+
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        heard, values, times, gaps = parts(state, 4)
+        self.heard = int(figures([heard], 1)[0])
+        self.values = array("d", series(values, SAMPLE_MAX))
+        self.times_ms = array("q", map(int, series(times, len(self.values))))
+        self.gaps_ns = array("q", map(int, series(gaps, GAPS_MAX)))
 
 
 def estimate(sample: Sequence[float], quantum: float) -> Baseline:

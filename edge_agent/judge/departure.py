@@ -5,10 +5,11 @@ that its own scatter is a third of that way: a small shift takes longer to end, 
 """
 
 import math
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from edge_agent.judge.baseline import CLIP, Baseline
-from edge_agent.judge.trend import SURE, Trend, TrendState
+from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.trend import SURE, Trend
 
 FASTEST = 1 / 16
 """The most of a reading that goes into the level."""
@@ -31,18 +32,6 @@ class Alarm(NamedTuple):
     """Mean deviation from the baseline since then, in the variable's unit; not 0."""
 
 
-class DepartureState(TypedDict):
-    """A `Departure` in plain JSON values."""
-
-    alarm: tuple[int, int, int, int, float]
-    level: float
-    pace: float
-    readings: int
-    patience: int
-    settling: bool
-    trend: TrendState
-
-
 class Departure:
     """An open shift. `level` is its mean deviation from the baseline now, in the variable's unit."""
 
@@ -55,8 +44,8 @@ class Departure:
         sustained = min(CLIP, abs(alarm.level) * (1 - baseline.phi) / baseline.sigma)
         self.pace = min(FASTEST, sustained**2 / SCATTER)
         self.readings = 0
-        self.patience = PATIENCE * max(warmup, alarm.readings) - warmup  # readings before the level is learned
-        self.settling = False  # whether the level is being learned as the usual one
+        self.patience = PATIENCE * max(warmup, alarm.readings) - warmup  # readings before it is said to be learned
+        self.settling = False  # whether it has been said that the level is being learned as the usual one
         self.trend = Trend(PATIENCE / 2 * max(warmup, alarm.readings))
 
     def follow(self, deviation: float, mono_ns: int) -> None:
@@ -70,6 +59,11 @@ class Departure:
         self.trend.add((mono_ns - self.alarm.mono_ns) * 1e-9, self.level + step)
         self.level += self.pace * step
         self.readings += 1
+
+    def jump(self, deviation: float) -> None:
+        """Take the level to where an alarm has found it, as its deviation from the mean."""
+        self.level = deviation
+        self.trend.forget()
 
     def heading(self, baseline: Baseline) -> tuple[float, float, float]:
         """Return the deviation now, its slope per second, and the slope's standard error.
@@ -87,19 +81,19 @@ class Departure:
         opening = self.alarm.level
         return self.level * math.copysign(1.0, opening) < abs(opening) / 2
 
-    def to_state(self) -> DepartureState:
-        """Return it as plain JSON values."""
-        return {
-            "alarm": self.alarm, "level": self.level, "pace": self.pace, "readings": self.readings,
-            "patience": self.patience, "settling": self.settling, "trend": self.trend.to_state(),
-        }  # fmt: skip
+    def to_state(self) -> list[object]:
+        """Return it as plain numbers."""
+        own = [*self.alarm, self.level, self.pace, self.readings, self.patience, float(self.settling)]
+        return [own, self.trend.to_state()]
 
     @classmethod
-    def from_state(cls, state: DepartureState, baseline: Baseline) -> "Departure":
-        """Return what `to_state` was taken of."""
-        departure = cls(Alarm(*state["alarm"]), baseline, warmup=0)
-        departure.level, departure.pace = state["level"], state["pace"]
-        departure.readings, departure.patience = state["readings"], state["patience"]
-        departure.settling = state["settling"]
-        departure.trend = Trend.from_state(state["trend"])
+    def from_state(cls, state: object, baseline: Baseline) -> "Departure":
+        """Return what `to_state` was taken of. Raises WireError."""
+        own, trend = parts(state, 2)
+        since_ms, at_ms, mono_ns, readings, opening, level, pace, heard, patience, settling = figures(own, 10)
+        departure = cls(Alarm(int(since_ms), int(at_ms), int(mono_ns), int(readings), opening), baseline, warmup=0)
+        departure.level, departure.pace = level, pace
+        departure.readings, departure.patience = int(heard), int(patience)
+        departure.settling = bool(settling)
+        departure.trend.resume(trend)
         return departure

@@ -1,128 +1,205 @@
-"""The running statistics: a `Monitor` for each variable, and the `Watch` over all of a site.
+"""The running statistics of one variable: its model, its detectors, and the budget they share.
 
-This is the one mutable thing in the pure rooms, because a small board updates thousands a second. A monitor has no
-opinion while it warms up; then its detectors see every good reading, and once a turn it is asked what is open.
-
-A shift that has lasted four warm-ups, or four times as long as it took to be noticed, and rests at its new level is
-the new usual: the baseline is learned anew from the last warm-up of that time, the finding says so, and ends with it.
-One that still has a trend stays open.
+A monitor has no opinion while it warms up. Then each good reading passes the model (judge/expected.py) and all
+detectors, which are the files of judge/detectors; each says in decades how rare it is what it sees, and the rarest that
+passes its bar is an alarm. The bars follow from the user's budget alone. After an alarm the bar of its kind is raised
+for the time of the budget: a variable that is not as it was taken to be cannot shout all day.
 """
 
+import functools
+import importlib
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypedDict
 
-from edge_agent.judge.baseline import Warmup, WarmupState, estimate
-from edge_agent.judge.departure import Departure
-from edge_agent.judge.detectors.limit import Limit, LimitState
-from edge_agent.judge.detectors.shift import Shift, ShiftState
+from edge_agent.judge import detectors
+from edge_agent.judge.baseline import CLIP, Warmup
+from edge_agent.judge.detector import Detector, Learned
+from edge_agent.judge.detectors.missing import Missing
+from edge_agent.judge.detectors.shift import Shift
+from edge_agent.judge.detectors.stuck import Stuck
+from edge_agent.judge.detectors.variance import POWER
+from edge_agent.judge.expected import Expected, learn_from
+from edge_agent.judge.figures import figures
+from edge_agent.judge.profile import Profile
 from edge_agent.judge.saying import Said, is_news
 from edge_agent.judge.severity import worst
-from edge_agent.judge.subject import Conclusion, Subject, subjects
+from edge_agent.judge.step import Step
+from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.trend import Course
 from edge_agent.model.checked import as_type
 from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
-from edge_agent.model.reading import GOOD, Event, bad
-from edge_agent.model.site import DriftSettings, Site
-from edge_agent.model.world import World
+from edge_agent.model.site import DriftSettings
 
-VERSION = 1
+VERSION = 2
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
 """Usual intervals of silence after which a reading is no longer the successor of the one before."""
-BAD = bad("")
 NEVER_NS = 2**62
 """In place of the time of a reading before the first: later than any, so that the first follows nothing."""
+SILENT = 20
+"""Readings before any score."""
 TRUST_MEMORY = 256
 """Readings over which the share of good ones is taken."""
 FULL_TRUST = 0.999
+LEAST_ARL = 100.0
+"""Fewer readings between false alarms are no budget."""
+RAISE = 0.7
+"""Decades by which an alarm raises the bar of its kind: five times rarer."""
+SUSPICION = 0.5
+"""Share of a bar above which readings do not teach what is usual."""
+TEACHERS = 2048
+"""Readings of a season that teach it: of more, each n-th does."""
+OF_THE_MODEL = ("shift", "variance", "still", "season")
+"""Kinds that see the same innovations: when one has alarmed, the others begin anew."""
 NOTHING_SAID: dict[str, Said] = {}
 """Shared by all and never changed in place: most have nothing to say."""
+
+Begin = Callable[[Subject, DriftSettings], Detector | None]
+
+
+@functools.cache
+def registry() -> Mapping[str, Begin]:
+    """Return how each detector begins, by its file's name, in order."""
+    names = sorted(found.name for found in pkgutil.iter_modules(detectors.__path__))
+    return {name: importlib.import_module(f"{detectors.__name__}.{name}").begin for name in names}
+
+
+class Raised(NamedTuple):
+    """A bar that is higher than the budget asks for."""
+
+    decades: float
+    at_ms: int
+    alarms: int
 
 
 class MonitorState(TypedDict):
     """A `Monitor` in plain JSON values."""
 
     fingerprint: str
-    at_ms: int
-    mono_ns: int
-    gap_ns: int
-    trust: float
-    warmup: WarmupState | None
-    shift: ShiftState | None
-    limit: LimitState | None
+    own: list[float]
+    warmup: object
+    profile: object
+    expected: object
+    detectors: dict[str, object]
+    raised: dict[str, Raised]
     said: dict[str, Said]
 
 
 class Monitor:
-    """The statistics of one variable, from its first reading on."""
+    """The statistics of one variable, from its first reading on. `shares` variables share the budget."""
 
     __slots__ = (
-        "_at_ms", "_gap_ns", "_limit", "_mono_ns", "_said", "_settings", "_shift", "_trust", "_warmup", "speaks", "subject",
+        "_arl", "_at_ms", "_bars", "_detectors", "_expected", "_gap_ns", "_heard", "_missing", "_mono_ns", "_origin",
+        "_profile", "_raised", "_said", "_settings", "_shares", "_shift", "_step", "_stride", "_stuck", "_trust",
+        "_warmup", "speaks", "subject", "top",
     )  # fmt: skip
 
-    def __init__(self, subject: Subject, settings: DriftSettings) -> None:
+    def __init__(self, subject: Subject, settings: DriftSettings, shares: int = 1, step: Step | None = None) -> None:
         self.subject = subject
         self.speaks = False  # whether a finding may be open: for the hot loop; `findings` has the truth
+        self.top = 0.0
+        """The rarest that the last reading showed, as a share of its bar: an alarm above 1."""
         self._settings = settings
+        self._shares = shares
+        self._step = step or Step()
         self._at_ms = 0
         self._mono_ns = NEVER_NS
         self._gap_ns = 0
+        self._heard = 0
         self._trust = 1.0
+        self._arl = LEAST_ARL
+        self._stride = 1
+        self._origin = 0.0
+        self._expected: Expected | None = None
         self._warmup = Warmup(settings.warmup) if subject.shifts else None
-        self._shift: Shift | None = None
-        limits = subject.above is not None or subject.below is not None
-        self._limit = Limit(subject.above, subject.below) if limits else None
+        self._profile = Profile(int(settings.season * 1000)) if subject.shifts and settings.season else None
+        begun = (begin(subject, settings) for begin in registry().values())
+        self._detectors = tuple(detector for detector in begun if detector is not None)
+        self._missing = next(d for d in self._detectors if isinstance(d, Missing))
+        self._shift = next((d for d in self._detectors if isinstance(d, Shift)), None)
+        self._stuck = next((d for d in self._detectors if isinstance(d, Stuck)), None)
+        self._raised: dict[str, Raised] = {}
+        self._set_bars()
         self._said = NOTHING_SAID
 
-    def update(self, value: float, mono_ns: int, at_ms: int) -> None:
-        """Take a good reading, a number, with the monotonic and the wall time of it."""
+    def update(self, value: float, mono_ns: int, at_ms: int) -> Detector | None:
+        """Take a good reading, a number, with the monotonic and the wall time of it; return what has alarmed."""
         if not -HUGEST < value < HUGEST:
             value = math.copysign(HUGEST, value)
+        step = self._step
         elapsed_ns = mono_ns - self._mono_ns
         self._mono_ns = mono_ns
         self._at_ms = at_ms
+        self._heard += 1
+        step.value, step.at_ms, step.mono_ns, step.elapsed_ns = value, at_ms, mono_ns, elapsed_ns
         if self._trust < 1.0:
             self._regain()
-        if self._limit is not None:
-            self._limit.update(value, at_ms)
-            if self._limit.open is not None:
-                self.speaks = True
-        shift = self._shift
-        if shift is not None:
-            shift.update(value, at_ms, mono_ns, after_gap=not 0 <= elapsed_ns <= self._gap_ns)
-            if shift.open is not None:
-                self.speaks = True
-                self._settle(shift, shift.open, value, elapsed_ns)
-            elif self._warmup is not None:
-                self._warmup = None  # the level came back while it was being learned
-        elif self._warmup is not None and self._warmup.add(value, elapsed_ns):
-            self._stand_on(self._warmup)
+        expected = self._expected
+        if expected is None:
+            step.ready = step.follows = False
+        else:
+            step.follows = 0 <= elapsed_ns <= self._gap_ns
+            expected.innovate(step)
+        top = 0.0
+        leader = None
+        for detector, per_bar in self._bars:
+            decades = detector.update(step)
+            if decades > 0.0:
+                part = decades * per_bar
+                if part > top:
+                    top, leader = part, detector
+        self.top = top
+        if expected is not None and self._heard % self._stride == 0:
+            self._teach(expected, step, top)
+        if self._warmup is not None:
+            self._warm(self._warmup, step)
+        if top > 1.0 and leader is not None:
+            return self._alarm(leader, step)
+        return None
 
-    def missed(self) -> None:
-        """Take note of a reading that is not good."""
+    def missed(self, at_ms: int) -> Detector | None:
+        """Take note of a reading that is not good; return what has alarmed."""
         self._trust -= self._trust / TRUST_MEMORY
+        decades = self._missing.missed()
+        self.top = 0.0 if self._expected is None else decades / self._bar(self._missing)
+        if self.top > 1.0:
+            self._step.at_ms = at_ms
+            return self._alarm(self._missing, self._step)
+        return None
+
+    @property
+    def score(self) -> float:
+        """The last reading in 0..1: 0.5 at the bar, and towards 1 as it becomes rarer; 0 for the first readings."""
+        return 0.0 if self._heard <= SILENT else 1 - 2.0**-self.top
 
     def findings(self, known: Mapping[str, Anomaly], at_ms: int) -> list[Anomaly]:
         """Return what is open now. `known` are the findings in the world, which stand as long as they may."""
         found = []
-        for detector in (self._shift, self._limit):
-            conclusion = None if detector is None else detector.conclude(self.subject)
-            if detector is not None and conclusion is not None:
+        for detector in self._detectors:
+            if detector.open is not None:
+                conclusion = detector.conclude(self.subject)
+                assert conclusion is not None
                 found.append(self._worded(detector, conclusion, known, at_ms))
         self.speaks = bool(found)
         return found
 
     def course(self) -> Course | None:
         """Return where the variable heads: None without an open shift, a trend and a limit ahead."""
-        course = None if self._shift is None else self._shift.course(self.subject)
+        course = None if self._shift is None else self._shift.course(self.subject, self.confidence)
         if course is None:
             return None
-        return course._replace(confidence=course.confidence * self._trust, anchors=(self.subject.anchor(self._at_ms),))
+        return course._replace(anchors=(self.subject.anchor(self._at_ms),))
 
-    def _worded(self, detector: Shift | Limit, found: Conclusion, known: Mapping[str, Anomaly], at_ms: int) -> Anomaly:
+    @property
+    def confidence(self) -> float:
+        """How far the baseline can be relied upon, 0..1: 1 less the standard error of its mean, in sigma."""
+        return self._trust if self._expected is None else self._trust * (1 - self._expected.standard_error)
+
+    def _worded(self, detector: Detector, found: Conclusion, known: Mapping[str, Anomaly], at_ms: int) -> Anomaly:
         """Return the finding as it stands in the world, or in new words when there is news."""
         id_ = f"{self.subject.path}/{detector.kind}"
         stands = known.get(id_)
@@ -133,15 +210,17 @@ class Monitor:
             return stands
         remarks = tuple(dict.fromkeys((*found.remarks, *(said.remarks if said is not None else ()))))
         self._said = {**self._said, detector.kind: Said(at_ms, found.size, remarks)}
+        raised = self._raised.get(detector.kind)
+        often = "; bar raised: more alarms than budgeted" if raised is not None and raised.alarms > 1 else ""
         return Anomaly(
             id=id_,
             number=self.subject.number,
             kind=detector.kind,
             severity=worst(found.severity, stands.severity) if stands is not None else found.severity,
-            sentence=detector.sentence(self.subject),
+            sentence=detector.sentence(self.subject) + often,
             since_ms=found.since_ms,
-            score=round(detector.evidence(), 3),
-            confidence=round(detector.confidence() * self._trust, 3),
+            score=round(max(0.5, 1 - 2.0**-self.top), 3),
+            confidence=round(self._trust if detector.share == 1.0 else self.confidence, 3),
             anchors=tuple(map(self.subject.anchor, dict.fromkeys((found.raised_ms, self._at_ms)))),
         )
 
@@ -149,116 +228,139 @@ class Monitor:
         trust = self._trust + (1 - self._trust) / TRUST_MEMORY
         self._trust = trust if trust < FULL_TRUST else 1.0
 
-    def _settle(self, shift: Shift, departure: Departure, value: float, elapsed_ns: int) -> None:
-        """Learn the level of an open shift once it has lasted, and take it as the baseline if it rests."""
-        if self._warmup is None:
-            if departure.readings < departure.patience:
-                return
-            if shift.rests():
-                self._warmup = Warmup(self._settings.warmup)
-            else:
-                departure.patience += self._settings.warmup
-        elif self._warmup.add(value, elapsed_ns):
-            if shift.rests():
-                self._stand_on(self._warmup)
-            else:
-                self._warmup = None
-        departure.settling = self._warmup is not None
+    def _alarm(self, leader: Detector, step: Step) -> Detector | None:
+        """Let the rarest open its finding, raise its bar, and let what sees the same begin anew."""
+        of_the_model = leader.kind in OF_THE_MODEL
+        if of_the_model and self._stuck is not None and self._stuck.open is not None:
+            leader.reset()  # a stuck value explains all that its innovations show
+            return None
+        leader.alarm(step)
+        if of_the_model or leader is self._stuck:
+            for other in self._detectors:
+                if other is not leader and other.kind in OF_THE_MODEL:
+                    other.reset()
+        if leader.share != 1.0:
+            now = self._lasting(leader.kind, step.at_ms)
+            self._raised[leader.kind] = Raised(now.decades + RAISE, step.at_ms, now.alarms + 1)
+            self._set_bars()
+        self.speaks = True
+        return leader
+
+    def _lasting(self, kind: str, at_ms: int) -> Raised:
+        """Return what is left of a raised bar: it comes down evenly over the time of the budget."""
+        was = self._raised.get(kind, Raised(0.0, at_ms, 0))
+        gone = abs(at_ms - was.at_ms) / (self._settings.false_alarm_every * 1000)
+        return Raised(0.0, at_ms, 0) if gone >= 1.0 else Raised(was.decades * (1 - gone), at_ms, was.alarms)
+
+    def _bar(self, detector: Detector) -> float:
+        raised = self._raised.get(detector.kind)
+        return math.log10(self._arl * detector.share) + (0.0 if raised is None else raised.decades)
+
+    def _set_bars(self) -> None:
+        self._bars = tuple((detector, 1 / self._bar(detector)) for detector in self._detectors)
+
+    def _teach(self, expected: Expected, step: Step, top: float) -> None:
+        """Let the reading teach the season, and a full block the baseline; and let raised bars come down."""
+        profile = self._profile
+        if profile is not None and step.ready and -CLIP < step.error < CLIP:
+            if profile.add(step.at_ms, step.value - expected.mean):
+                self._season_over(profile)
+            profile.add_scatter(step.at_ms, abs(step.error) ** POWER)
+        if expected.block_is_full:
+            expected.learn(trusted=top < SUSPICION)
+            if self._shift is not None:
+                self._shift.learned_more()
+            if self._raised:
+                self._raised = {kind: self._lasting(kind, step.at_ms) for kind in self._raised}
+                self._set_bars()
+
+    def _season_over(self, profile: Profile) -> None:
+        if profile.curve is None:
+            if self._warmup is None:
+                self._warmup = Warmup(self._settings.warmup)  # what the season leaves over must be measured anew
+            return
+        profile.fit(profile.centre())
+
+    def _warm(self, warmup: Warmup, step: Step) -> None:
+        if self._expected is None and self._profile is not None:
+            if not warmup.heard:
+                self._origin = step.value
+            self._profile.add(step.at_ms, step.value - self._origin)
+        if warmup.add(step.value, step.at_ms, step.elapsed_ns):
+            self._warmup = None
+            self._stand_on(warmup)
 
     def _stand_on(self, warmup: Warmup) -> None:
-        interval_ns = warmup.interval_ns()
-        self._gap_ns = GAP * interval_ns
-        arl = self._settings.false_alarm_every * 1e9 / interval_ns
-        baseline = estimate(warmup.values, self.subject.quantum)
-        self._shift = Shift(baseline, arl, self._settings.warmup, self._at_ms)
-        self._warmup = None
+        """Set out from a full warm-up; from a later one only when it has shown a season."""
+        profile = self._profile
+        expected, errors, values = learn_from(warmup, profile, self.subject.quantum)
+        if self._expected is not None and (profile is None or profile.curve is None):
+            return
+        interval_ms = expected.interval_ms
+        if profile is not None:
+            origin = self._origin if self._expected is None else self._expected.mean
+            profile.recentre(expected.mean - origin)
+            self._stride = max(1, int(profile.period_ms / interval_ms / TEACHERS))
+        self._gap_ns = int(GAP * interval_ms * 1e6)
+        budget = self._settings.false_alarm_every * self._shares
+        self._arl = max(LEAST_ARL, float(f"{budget * 1000 / interval_ms:.2g}"))
+        self._expected = expected
+        learned = Learned(expected, errors, values, math.log10(self._arl * 4))
+        for detector in self._detectors:
+            detector.learn(learned)
+        self._set_bars()
 
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
         settings = self._settings
-        return f"{VERSION}|{settings.warmup}|{float(settings.false_alarm_every)}|{self.subject.fingerprint()}"
+        own = (VERSION, settings.warmup, float(settings.false_alarm_every), float(settings.season), self._shares)
+        return "|".join(map(str, (*own, self.subject.fingerprint())))
 
     def to_state(self) -> MonitorState:
         """Return everything it knows as plain JSON values; floats come back exactly from their `repr`."""
         return {
             "fingerprint": self.fingerprint(),
-            "at_ms": self._at_ms,
-            "mono_ns": self._mono_ns,
-            "gap_ns": self._gap_ns,
-            "trust": self._trust,
+            "own": [self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._arl, self._stride, self._origin],
             "warmup": None if self._warmup is None else self._warmup.to_state(),
-            "shift": None if self._shift is None else self._shift.to_state(),
-            "limit": None if self._limit is None else self._limit.to_state(),
+            "profile": None if self._profile is None else self._profile.to_state(),
+            "expected": None if self._expected is None else self._expected.to_state(),
+            "detectors": {detector.kind: detector.to_state() for detector in self._detectors},
+            "raised": dict(self._raised),
             "said": dict(self._said),
-        }
+        }  # fmt: skip
 
     @classmethod
-    def from_state(cls, subject: Subject, settings: DriftSettings, raw: object) -> "Monitor":
+    def from_state(
+        cls, subject: Subject, settings: DriftSettings, raw: object, shares: int = 1, step: Step | None = None
+    ) -> "Monitor":
         """Return what `to_state` was taken of; a new monitor when `raw` is damaged or of another definition."""
-        monitor = cls(subject, settings)
+        monitor = cls(subject, settings, shares, step)
         try:
             state = as_type(raw, MonitorState, f"baseline of {subject.path}")
-            shift = None if state["shift"] is None else Shift.from_state(state["shift"])
+            if state["fingerprint"] == monitor.fingerprint():
+                monitor._resume(state)
         except WireError:
-            return monitor
-        if state["fingerprint"] != monitor.fingerprint():
-            return monitor
-        monitor._at_ms, monitor._mono_ns, monitor._gap_ns = state["at_ms"], state["mono_ns"], state["gap_ns"]
-        monitor._trust, monitor._said, monitor._shift = state["trust"], state["said"], shift
-        monitor._warmup = None if state["warmup"] is None else Warmup(settings.warmup, state["warmup"])
-        if monitor._limit is not None and state["limit"] is not None:
-            monitor._limit.resume(state["limit"])
-        monitor.speaks = True
+            return cls(subject, settings, shares, step)
         return monitor
 
-
-class Watch:
-    """All the monitors of a site. `state` is what `to_state` returned before the restart, or anything at all."""
-
-    def __init__(self, settings: DriftSettings, world: World, site: Site, state: object = None) -> None:
-        kept = state if isinstance(state, dict) else {}
-        self._monitors = {
-            subject.number: Monitor.from_state(subject, settings, kept.get(subject.path))
-            for subject in subjects(site, world.variables)
-        }
-        self._speaking = {number: monitor for number, monitor in self._monitors.items() if monitor.speaks}
-
-    def observe(self, events: Sequence[Event]) -> None:
-        """Take the events of a turn, in the order they were made. Text and truth values are not watched."""
-        monitors = self._monitors
-        for event in events:
-            monitor = monitors.get(event.number)
-            if monitor is None:
-                continue
-            value = event.value
-            if type(value) is float or type(value) is int:
-                if event.quality != GOOD and event.quality.startswith(BAD):
-                    monitor.missed()
-                    continue
-                at = event.anchor.at
-                monitor.update(value, at.mono_ns, at.at_ms)
-                if monitor.speaks:
-                    self._speaking[event.number] = monitor
-            elif value is None:
-                monitor.missed()
-
-    def anomalies(self, at_ms: int, world: World) -> dict[str, Anomaly]:
-        """Return the findings that are open now, by id; those in the world stand as they are while they may."""
-        found = [anomaly for m in self._speaking.values() for anomaly in m.findings(world.findings, at_ms)]
-        self._speaking = {number: monitor for number, monitor in self._speaking.items() if monitor.speaks}
-        return {anomaly.id: anomaly for anomaly in found}
-
-    def trends(self) -> list[Course]:
-        """Return the variables that are on their way to a limit."""
-        courses = (monitor.course() for monitor in self._speaking.values())
-        return [course for course in courses if course is not None]
-
-    def to_state(self) -> dict[str, MonitorState]:
-        """Return the state of every monitor as plain JSON values, by path."""
-        return {monitor.subject.path: monitor.to_state() for monitor in self._monitors.values()}
-
-
-def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, at_ms: int) -> dict[str, Anomaly]:
-    """Let the statistics see the events of a turn, and return the findings that are open after it, by id."""
-    watch.observe(events)
-    return watch.anomalies(at_ms, world)
+    def _resume(self, state: MonitorState) -> None:
+        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin = figures(state["own"], 8)
+        self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), int(gap_ns)
+        self._heard, self._stride = int(heard), max(1, int(stride))
+        self._trust, self._arl = min(1.0, max(0.0, trust)), max(LEAST_ARL, arl)
+        self._raised, self._said = state["raised"], state["said"]
+        if self._profile is not None:
+            self._profile.resume(state["profile"])
+        self._warmup = None
+        if state["warmup"] is not None:
+            self._warmup = Warmup(self._settings.warmup)
+            self._warmup.resume(state["warmup"])
+        if state["expected"] is not None:
+            self._expected = Expected.from_state(state["expected"], self._profile)
+            learned = Learned(self._expected, [], [], math.log10(self._arl * 4))
+            for detector in self._detectors:
+                detector.learn(learned)
+        for detector in self._detectors:
+            detector.resume(state["detectors"].get(detector.kind))
+        self._set_bars()
+        self.speaks = True

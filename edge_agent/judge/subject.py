@@ -54,6 +54,11 @@ class Subject(NamedTuple):
         return self.point.drift and self.variable.kind == "gauge"
 
     @property
+    def is_watched(self) -> bool:
+        """Whether anything is expected of it."""
+        return self.shifts or self.has_limits or self.point.max_rate is not None
+
+    @property
     def has_limits(self) -> bool:
         """Whether there is a limit on either side."""
         return (self.above, self.below) != (None, None)
@@ -78,6 +83,7 @@ class Subject(NamedTuple):
             self.quantum,
             self.above,
             self.below,
+            self.point.max_rate,
             self.profile,
         )
         return "|".join(map(str, parts))
@@ -97,7 +103,7 @@ class Conclusion(NamedTuple):
 
 def subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:
     """Return what is to be watched: the numeric variables of which something is expected."""
-    return [subject for subject in all_subjects(site, variables) if subject.shifts or subject.has_limits]
+    return [subject for subject in all_subjects(site, variables) if subject.is_watched]
 
 
 def all_subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]:

@@ -1,7 +1,9 @@
 """Where a value is heading: a regression line that forgets, in constant memory; and the `Course` made of it."""
 
 import math
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
+
+from edge_agent.judge.figures import figures
 
 LEAST_READINGS = 24
 """A line through fewer says little."""
@@ -27,20 +29,6 @@ class Course(NamedTuple):
     criticality: float
     """0..1: of its entity."""
     anchors: tuple[str, ...] = ()
-
-
-class TrendState(TypedDict):
-    """A `Trend` in plain JSON values."""
-
-    memory: float
-    count: int
-    weight: float
-    t: float
-    y: float
-    tt: float
-    ty: float
-    yy: float
-    latest: float
 
 
 class Trend:
@@ -93,18 +81,11 @@ class Trend:
         """Return the value of the line at the latest reading."""
         return self.y + self.ty / self.tt * (self.latest - self.t) if self.tt > 0.0 else self.y
 
-    def to_state(self) -> TrendState:
-        """Return it as plain JSON values."""
-        return {
-            "memory": self.memory, "count": self.count, "weight": self.weight, "t": self.t, "y": self.y,
-            "tt": self.tt, "ty": self.ty, "yy": self.yy, "latest": self.latest,
-        }  # fmt: skip
+    def to_state(self) -> list[float]:
+        """Return it as plain numbers."""
+        return [self.memory, self.count, self.weight, self.t, self.y, self.tt, self.ty, self.yy, self.latest]
 
-    @classmethod
-    def from_state(cls, state: TrendState) -> "Trend":
-        """Return what `to_state` was taken of."""
-        trend = cls(state["memory"])
-        trend.count, trend.weight, trend.latest = state["count"], state["weight"], state["latest"]
-        trend.t, trend.y = state["t"], state["y"]
-        trend.tt, trend.ty, trend.yy = state["tt"], state["ty"], state["yy"]
-        return trend
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        self.memory, count, self.weight, self.t, self.y, self.tt, self.ty, self.yy, self.latest = figures(state, 9)
+        self.memory, self.count = max(1.0, self.memory), int(count)

@@ -289,9 +289,11 @@ class DriftSettings(msgspec.Struct, frozen=True):
     """[drift]: how sure the statistics must be, in words a person uses."""
 
     false_alarm_every: Seconds = Seconds(30 * 86400)
-    """At most one false alarm of a variable in this time."""
+    """At most one false alarm of all variables together in this time."""
     warmup: Annotated[int, Meta(ge=20, le=100_000)] = 120
     """Readings before there is an opinion."""
+    season: Seconds = Seconds(86400)
+    """The period in which the plant repeats itself; "0s" when it does not."""
     largest: Annotated[float, Meta(gt=0, le=1)] | None = None
     """The largest difference of two that should agree, as a share of the second one's range (what can be set).
 

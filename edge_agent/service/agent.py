@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from edge_agent import __version__
 from edge_agent.judge.comparison import Comparisons
-from edge_agent.judge.monitor import Watch
+from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import StoreError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Instant

@@ -11,7 +11,7 @@ from sites import site
 
 from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.cusum import arl0, threshold
-from edge_agent.judge.monitor import Watch, detect_anomaly
+from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
 from edge_agent.judge.risk import estimate_risk, forecast_risk
 from edge_agent.model.action import Plan, Step

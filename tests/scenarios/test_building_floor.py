@@ -9,7 +9,7 @@ from peers import Broker
 
 from edge_agent.cli.main import main
 from edge_agent.config import load
-from edge_agent.judge.monitor import Watch
+from edge_agent.judge.watch import Watch
 from edge_agent.model.checked import plain
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import ZERO_DIGEST, Entry

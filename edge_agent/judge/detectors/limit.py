@@ -5,12 +5,18 @@ not flap. It is said once: how far beyond the value stands is in the value itsel
 """
 
 import math
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
+from edge_agent.judge.detector import Learned
+from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import Ruler, clock
+from edge_agent.model.site import DriftSettings
 
 SEVERITY = "high"
+PROOF = 300.0
+"""Decades of what needs no statistics."""
 QUIET = 12
 """A value on the edge, beyond it every other time, comes to such a run once in 8 000 readings."""
 
@@ -23,11 +29,10 @@ class Crossing(NamedTuple):
     at_ms: int
 
 
-class LimitState(TypedDict):
-    """A `Limit` in plain JSON values."""
-
-    open: tuple[bool, float, int] | None
-    quiet: int
+def begin(subject: Subject, settings: DriftSettings) -> "Limit | None":  # noqa: ARG001 - one shape for all
+    """Return the detector for a point with a limit."""
+    limits = subject.above is not None or subject.below is not None
+    return Limit(subject.above, subject.below) if limits else None
 
 
 class Limit:
@@ -36,6 +41,7 @@ class Limit:
     __slots__ = ("_above", "_below", "_quiet", "open")
 
     kind = "limit"
+    share = 1.0
 
     def __init__(self, above: float | None, below: float | None) -> None:
         self._above = math.inf if above is None else above
@@ -43,18 +49,27 @@ class Limit:
         self._quiet = 0
         self.open: Crossing | None = None
 
-    def update(self, value: float, at_ms: int) -> None:
-        """Take a finite reading."""
+    def learn(self, learned: Learned) -> None:
+        """There is nothing to learn: the limits are the configuration's."""
+
+    def update(self, step: Step) -> float:
+        """Take a reading; return `PROOF` for the one that goes beyond a limit."""
+        value = step.value
         if self._below <= value <= self._above:
             if self.open is not None:
                 self._quiet += 1
                 if self._quiet >= QUIET:
                     self.open = None
-            return
+            return 0.0
         self._quiet = 0
-        above = value > self._above
-        if self.open is None or self.open.above != above:
-            self.open = Crossing(above, value, at_ms)
+        return PROOF if self.open is None or self.open.above != (value > self._above) else 0.0
+
+    def alarm(self, step: Step) -> None:
+        """Open the crossing."""
+        self.open = Crossing(step.value > self._above, step.value, step.at_ms)
+
+    def reset(self) -> None:
+        """Nothing is under way between two readings."""
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open crossing stands."""
@@ -68,19 +83,15 @@ class Limit:
         side, limit = ("above", self._above) if above else ("below", self._below)
         return f"{subject.path} went {side} its limit of {say(limit)} at {clock(at_ms)}: {say(value)}"
 
-    def evidence(self) -> float:
-        """Return the score: one good reading beyond a limit is proof."""
-        return 1.0
-
-    def confidence(self) -> float:
-        """Return how far the baseline can be relied upon: there is none to doubt."""
-        return 1.0
-
-    def to_state(self) -> LimitState:
+    def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the limits: they are the configuration's."""
-        return {"open": self.open, "quiet": self._quiet}
+        crossing = None if self.open is None else [float(self.open.above), self.open.value, self.open.at_ms]
+        return [self._quiet, crossing]
 
-    def resume(self, state: LimitState) -> None:
-        """Go on from what `to_state` returned."""
-        self.open = None if state["open"] is None else Crossing(*state["open"])
-        self._quiet = state["quiet"]
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        quiet, crossing = parts(state, 2)
+        self._quiet = int(figures([quiet], 1)[0])
+        if crossing is not None:
+            above, value, at_ms = figures(crossing, 3)
+            self.open = Crossing(bool(above), value, int(at_ms))

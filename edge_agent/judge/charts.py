@@ -1,0 +1,129 @@
+"""A set of two-sided CUSUM charts over one standardised statistic, side by side for small and large changes.
+
+A chart remembers with which reading it last left zero: that is when a change it sees began.
+"""
+
+import math
+from array import array
+from typing import NamedTuple
+
+from edge_agent.judge.cusum import line
+from edge_agent.judge.figures import figures
+
+ALLOWANCE = 0.5
+"""Standard errors that are granted to what an estimated reference does not know.
+
+A mean known from n readings is off by 1/sqrt(n) of sigma at one standard error, and a chart with a small k takes that
+for a shift. So each k is widened by the allowance and its line stays: the chart is what it should be with a mean so
+far off.
+"""
+
+SUSPICION = 0.5
+"""Share of the bar."""
+
+
+class Lead(NamedTuple):
+    """What the highest chart has seen."""
+
+    sign: int
+    """1 for a rise, -1 for a fall."""
+    mean: float
+    """Mean of the statistic since it left zero, in sigma; more than 0."""
+    readings: int
+    """Since then, at least 1."""
+    since_ms: int
+    """Wall time of the first of them."""
+
+
+class Charts:
+    """Charts with the reference values `ks`. `bar` is the decades at which they should be most exact."""
+
+    __slots__ = ("_bar", "_heard", "_ks", "_left", "_left_ms", "_rows", "_sums", "_widening")
+
+    def __init__(self, ks: tuple[float, ...], bar: float) -> None:
+        self._ks = ks
+        self._bar = bar
+        self._widening = -1.0
+        self.widen(0.0)
+        self.reset()
+
+    def widen(self, standard_error: float) -> None:
+        """Allow for a reference that is off by a standard error, in sigma."""
+        widening = ALLOWANCE * standard_error
+        # Seldom made anew, so that the sets of all variables are shared.
+        if widening == 0.0 or abs(widening - self._widening) > self._widening / 16:
+            self._widening = widening
+            self._rows = tuple((k + widening, *line(k, self._bar)) for k in self._ks)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._heard = 0
+        self._sums = [0.0] * (2 * len(self._ks))
+        self._left = array("q", [0] * (2 * len(self._ks)))
+        self._left_ms = array("q", [0] * (2 * len(self._ks)))
+
+    def update(self, z: float, at_ms: int) -> float:
+        """Take the statistic, standardised and clipped; return the decades of the highest chart, at least 0."""
+        heard = self._heard = self._heard + 1
+        sums = self._sums
+        best = 0.0
+        chart = 0
+        for k, base, per in self._rows:
+            was = sums[chart]
+            now = was + z - k
+            if now > 0.0:
+                sums[chart] = now
+                decades = base + per * now
+                best = max(best, decades)
+                if not was:
+                    self._left[chart] = heard
+                    self._left_ms[chart] = at_ms
+            elif was:
+                sums[chart] = 0.0
+            chart += 1
+            was = sums[chart]
+            now = was - z - k
+            if now > 0.0:
+                sums[chart] = now
+                decades = base + per * now
+                best = max(best, decades)
+                if not was:
+                    self._left[chart] = heard
+                    self._left_ms[chart] = at_ms
+            elif was:
+                sums[chart] = 0.0
+            chart += 1
+        return best
+
+    @property
+    def suspicion(self) -> float:
+        """The decades above which readings had better not teach what is usual."""
+        return self._bar * SUSPICION
+
+    def lead(self) -> Lead:
+        """Return what the highest chart says of the change; only when one stands above zero."""
+        heights = [self._rows[chart // 2][1] + self._rows[chart // 2][2] * s for chart, s in enumerate(self._sums)]
+        chart = max(range(len(heights)), key=heights.__getitem__)
+        readings = max(1, self._heard - self._left[chart] + 1)
+        mean = self._rows[chart // 2][0] + self._sums[chart] / readings
+        return Lead(-1 if chart % 2 else 1, mean, readings, self._left_ms[chart])
+
+    def to_state(self) -> list[float]:
+        """Return it as plain numbers."""
+        return [self._widening, self._heard, *self._sums, *self._left, *self._left_ms]
+
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        count = 2 * len(self._ks)
+        found = figures(state, 2 + 3 * count)
+        self._widening = -1.0
+        self.widen(found[0] / ALLOWANCE)
+        self._heard = int(found[1])
+        self._sums = [max(0.0, s) for s in found[2 : 2 + count]]
+        self._left = array("q", map(int, found[2 + count : 2 + 2 * count]))
+        self._left_ms = array("q", map(int, found[2 + 2 * count :]))
+
+
+def standard_error(size: float) -> float:
+    """Return how far a mean of `size` readings is off, in sigma."""
+    return 1 / math.sqrt(max(1.0, size))

@@ -1,0 +1,137 @@
+"""Readings that do not come, or come late: the length of the hole, against how often this variable has holes.
+
+A reading that is not good is a hole of one; a good one that comes after n usual intervals is a hole of n - 1. The share
+of holes is learned, so that a device which talks when it likes is not a device that is always missing.
+"""
+
+import math
+from typing import NamedTuple
+
+from edge_agent.judge.detector import Learned
+from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.step import Step
+from edge_agent.judge.subject import Conclusion, Subject
+from edge_agent.judge.words import clock, span
+from edge_agent.model.site import DriftSettings
+
+SHARE = 20.0
+PRIOR_HOLES, PRIOR_GOOD = 0.5, 20.0
+MEMORY = 4096.0
+"""Readings over which the share of holes is taken."""
+LEAST_HOLE = 3
+"""Readings that any link may lose."""
+LONGER = 2
+"""How many times the longest hole before a hole must be to be news."""
+BACK = 5
+"""Good readings in a row after which it is over."""
+
+
+class Hole(NamedTuple):
+    """A hole that is open."""
+
+    since_ms: int
+    raised_ms: int
+    readings: int
+    good: int
+
+
+def begin(subject: Subject, settings: DriftSettings) -> "Missing | None":  # noqa: ARG001 - one shape for all
+    """Return the detector for any variable: all are expected to be heard."""
+    return Missing()
+
+
+class Missing:
+    """The holes of one variable."""
+
+    __slots__ = ("_good", "_good_ms", "_holes", "_interval_ns", "_longest", "_run", "open")
+
+    kind = "missing"
+    share = SHARE
+
+    def __init__(self) -> None:
+        self.open: Hole | None = None
+        self._interval_ns = 0.0
+        self._good, self._holes = PRIOR_GOOD, PRIOR_HOLES
+        self._run = 0
+        self._longest = 0.0
+        self._good_ms = 0
+
+    def learn(self, learned: Learned) -> None:
+        """Set out from the usual interval."""
+        self._interval_ns = learned.expected.interval_ms * 1e6
+
+    def update(self, step: Step) -> float:
+        """Take a good reading; return the decades of the hole before it."""
+        late = 0
+        interval = self._interval_ns
+        if interval and step.elapsed_ns > 2.5 * interval and not self._run:
+            late = min(round(step.elapsed_ns / interval) - 1, 1_000_000)
+        if late or self._run:
+            decades = self._rarity(late) if step.ready and late else 0.0
+            self._count(max(late, self._run))
+        else:
+            decades = 0.0
+            self._good += 1.0
+            if self._good > MEMORY:
+                self._good *= 0.5
+                self._holes *= 0.5
+        if self.open is not None:
+            self._back(self.open)
+        self._good_ms = step.at_ms
+        return decades
+
+    def missed(self) -> float:
+        """Take note of a reading that is not good; return the decades of the hole under way."""
+        self._run += 1
+        if self.open is not None:
+            self.open = self.open._replace(readings=self.open.readings + 1, good=0)
+            return 0.0
+        return self._rarity(self._run)
+
+    def alarm(self, step: Step) -> None:
+        """Open the hole under way, or the one that has just ended."""
+        if self.open is None:
+            self.open = Hole(self._good_ms or step.at_ms, step.at_ms, max(self._run, 1), 0)
+
+    def reset(self) -> None:
+        """A hole is what it is, whatever others found."""
+
+    def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
+        """Return how the open hole stands."""
+        return None if self.open is None else Conclusion("medium", self.open.since_ms, self.open.raised_ms, 0.0)
+
+    def sentence(self, subject: Subject) -> str:
+        """Return the open hole in words."""
+        assert self.open is not None
+        hole = self.open
+        usual = f", usually each {span(self._interval_ns / 1e9)}" if self._interval_ns else ""
+        return f"{subject.path} gave no good reading after {clock(hole.since_ms)}{usual}; {hole.readings} or more are missing"
+
+    def _rarity(self, run: int) -> float:
+        if run < LEAST_HOLE or run <= LONGER * self._longest:
+            return 0.0
+        return -run * math.log10(self._holes / (self._holes + self._good))
+
+    def _count(self, run: int) -> None:
+        """Learn a hole that is over. A long one was one event, not so many."""
+        self._holes += min(run, BACK)
+        if self.open is None:
+            self._longest = max(self._longest, run)
+        self._run = 0
+
+    def _back(self, hole: Hole) -> None:
+        self.open = None if hole.good + 1 >= BACK else hole._replace(good=hole.good + 1)
+
+    def to_state(self) -> list[object]:
+        """Return it as plain JSON values."""
+        own = [self._interval_ns, self._good, self._holes, self._run, self._longest, self._good_ms]
+        return [own, None if self.open is None else list(self.open)]
+
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        own, hole = parts(state, 2)
+        interval, good, holes, run, self._longest, good_ms = figures(own, 6)
+        self._interval_ns, self._good, self._holes = max(0.0, interval), max(1.0, good), max(PRIOR_HOLES, holes)
+        self._run, self._good_ms = int(run), int(good_ms)
+        if hole is not None:
+            self.open = Hole(*map(int, figures(hole, 4)))

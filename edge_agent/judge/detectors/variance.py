@@ -1,0 +1,204 @@
+"""A variable that scatters more than it did, or less: two-sided CUSUM charts over the size of its innovations.
+
+|z|^(2/3) is all but normal when z is (Wilson and Hilferty 1931), so that charts made for means serve for it. Its mean and
+sigma are learned, for no real variable is normal; a block of readings whose mean varies more than independence
+would have it widens sigma, for there are variables whose scatter itself wanders.
+"""
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from edge_agent.judge.charts import Charts, standard_error
+from edge_agent.judge.detector import Learned
+from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.learning import BLOCK, ENOUGH, LEAST_BLOCKS
+from edge_agent.judge.step import Step
+from edge_agent.judge.subject import Conclusion, Subject
+from edge_agent.judge.words import clock
+from edge_agent.model.site import DriftSettings
+
+if TYPE_CHECKING:
+    from edge_agent.judge.expected import Expected
+
+KS = (0.25, 0.8)
+SHARE = 12.0
+POWER = 2 / 3
+MEAN, SIGMA = 0.802, 0.432
+"""Of |z|^(2/3) when z is standard normal."""
+PRIOR = 32.0
+"""Readings that the normal values weigh as much as."""
+LARGEST = 8.0
+"""In sigma: an innovation beyond is taken as so large."""
+PACE = 1 / 32
+"""Of a reading in the level that says when the scatter is as it was."""
+SETTLED = 960
+"""Readings after which the new scatter is the usual one."""
+HIGH_RATIO = 3.0
+
+
+class Wilder(NamedTuple):
+    """A change of scatter that is open."""
+
+    since_ms: int
+    raised_ms: int
+    ratio: float
+    """Scatter now over scatter before, more than 0."""
+    readings: int
+    level: float
+    """Of the transformed innovations, as a share of their mean: where it is now."""
+
+
+def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # noqa: ARG001 - one shape for all
+    """Return the detector for a variable whose scatter should rest."""
+    return Variance() if subject.shifts else None
+
+
+class Variance:
+    """The charts of one variable's scatter."""
+
+    __slots__ = ("_blocks", "_charts", "_expected", "_heard", "_loudness", "_mean", "_per", "_shift", "_sigma", "_size", "_squares", "_sum", "_taken", "_total", "open")  # fmt: skip
+
+    kind = "variance"
+    share = SHARE
+
+    def __init__(self) -> None:
+        self.open: Wilder | None = None
+        self._charts: Charts | None = None
+        self._expected: Expected | None = None
+        self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
+        self._size = 0.0
+        self._total = self._squares = 0.0
+        self._blocks = 0.0
+        self._loudness = 0.0
+        self._taken = 0
+        self._sum = 0.0
+
+    def learn(self, learned: Learned) -> None:
+        """Set out from the innovations of the warm-up."""
+        self._expected = learned.expected
+        self._charts = Charts(KS, learned.bar)
+        sizes = [min(abs(error), LARGEST) ** POWER for error in learned.errors]
+        self._size = PRIOR + len(sizes)
+        self._total = PRIOR * MEAN + math.fsum(sizes)
+        self._squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(w * w for w in sizes)
+        self._stand_on()
+        for start in range(0, len(sizes) - BLOCK + 1, BLOCK):
+            self._hear(math.fsum(sizes[start : start + BLOCK]))
+        self._stand_on()
+
+    def update(self, step: Step) -> float:
+        """Take a reading; return the decades of the highest chart."""
+        if not step.ready:
+            return 0.0
+        size = step.error
+        if size < 0.0:
+            size = -size
+        w = (min(LARGEST, size)) ** POWER
+        charts = self._charts
+        assert charts is not None
+        if self.open is not None:
+            self._follow(self.open, w)
+        elif self._size < ENOUGH:
+            self._sum += w
+            self._squares += w * w
+            self._taken += 1
+        z = (w - self._mean) * self._per
+        decades = charts.update(min(3.0, z), step.at_ms)
+        if self._taken >= BLOCK:
+            self._learn(decades)
+        return decades
+
+    def alarm(self, step: Step) -> None:
+        """Open a change of scatter from what the highest chart has seen, and go on from the new one."""
+        charts, expected = self._charts, self._expected
+        assert charts is not None
+        assert expected is not None
+        lead = charts.lead()
+        mean = self._mean + lead.sign * lead.mean / self._per
+        ratio = max(mean / self._mean, 0.01) ** (1 / POWER)
+        was = 1.0 if self.open is None else self.open.ratio
+        since_ms = lead.since_ms if self.open is None else self.open.since_ms
+        both = was * ratio
+        expected.rescale(ratio)
+        charts.reset()
+        if self.open is not None and abs(math.log(both)) < abs(math.log(was)) / 2:
+            self.open = None
+        else:
+            self.open = Wilder(since_ms, step.at_ms, both, 0, 1.0)
+
+    def reset(self) -> None:
+        """Begin the charts anew."""
+        if self._charts is not None:
+            self._charts.reset()
+        self._drop_block()
+
+    def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
+        """Return how the open change stands."""
+        if self.open is None:
+            return None
+        ratio = self.open.ratio
+        severity = "high" if ratio >= HIGH_RATIO else "medium" if ratio > 1 else "low"
+        return Conclusion(severity, self.open.since_ms, self.open.raised_ms, max(ratio, 1 / ratio))
+
+    def sentence(self, subject: Subject) -> str:
+        """Return the open change in words."""
+        assert self.open is not None
+        ratio = self.open.ratio
+        how = f"{ratio:.1f} times as much as" if ratio > 1 else f"only {ratio:.2g} times as much as"
+        return f"{subject.path} scatters {how} in its baseline since {clock(self.open.since_ms)}"
+
+    def _follow(self, change: Wilder, w: float) -> None:
+        level = change.level + PACE * (w / self._mean - change.level)
+        if change.readings >= SETTLED:
+            self.open = None
+            return
+        self.open = change._replace(readings=change.readings + 1, level=level)
+
+    def _learn(self, decades: float) -> None:
+        assert self._charts is not None
+        if decades > self._charts.suspicion:
+            self._drop_block()
+            return
+        self._hear(self._sum)
+        self._total += self._sum
+        self._size += BLOCK
+        self._sum, self._taken = 0.0, 0
+        self._stand_on()
+
+    def _hear(self, total: float) -> None:
+        self._blocks += 1
+        self._loudness += min(9.0, (total - BLOCK * self._mean) ** 2 / (BLOCK * self._sigma**2))
+
+    def _drop_block(self) -> None:
+        self._sum, self._taken = 0.0, 0
+
+    def _stand_on(self) -> None:
+        assert self._charts is not None
+        self._mean = self._total / self._size
+        self._sigma = math.sqrt(max(1e-4, self._squares / self._size - self._mean**2))
+        wander = 1.0
+        if self._blocks >= LEAST_BLOCKS:
+            loud = self._loudness / self._blocks
+            wander = math.sqrt(max(1.0, loud * (1 - math.sqrt(2 / self._blocks))))
+        self._per = 1 / (self._sigma * wander)
+        self._charts.widen(standard_error(self._size))
+
+    def to_state(self) -> list[object]:
+        """Return it as plain JSON values."""
+        own = [self._size, self._total, self._squares, self._blocks, self._loudness, self._taken, self._sum]
+        charts = None if self._charts is None else self._charts.to_state()
+        return [own, charts, None if self.open is None else list(self.open)]
+
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
+        own, charts, change = parts(state, 3)
+        size, total, squares, self._blocks, self._loudness, taken, self._sum = figures(own, 7)
+        if self._charts is None:
+            return
+        self._size, self._total, self._squares = max(1.0, size), max(1e-6, total), squares
+        self._taken = int(taken)
+        self._stand_on()
+        self._charts.resume(charts)
+        if change is not None:
+            since_ms, raised_ms, ratio, readings, level = figures(change, 5)
+            self.open = Wilder(int(since_ms), int(raised_ms), min(1e6, max(1e-6, ratio)), int(readings), level)

@@ -1,0 +1,247 @@
+"""What the next reading should be, and by how much it is not: the innovation, of which all charts are made.
+
+A reading's deviation from the mean, with its season taken off, is whitened by the order-1 autocorrelation: on raw
+autocorrelated readings a CUSUM is useless. Sigma is the innovations' own, by the phase of the day where that is known.
+For charts of the mean it is their long-run sigma, so that what order 1 does not whiten is allowed for.
+
+The mean here is where the level is now, not where it should be: after a shift it stands on the new level, from the few
+readings known of it and with the error that few readings mean. Where it should be is the detector's to remember.
+"""
+
+import itertools
+import math
+
+from edge_agent.judge.baseline import CLIP, Baseline, Warmup, estimate, sound
+from edge_agent.judge.charts import ALLOWANCE
+from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.learning import BLOCK, ENOUGH, Learning
+from edge_agent.judge.profile import Profile
+from edge_agent.judge.step import Step
+from edge_agent.model.errors import WireError
+
+SETTLING = 24
+"""Readings after an alarm of which the new level is taken before the charts go on."""
+
+
+def learn_from(warmup: Warmup, profile: Profile | None, quantum: float) -> tuple["Expected", list[float], list[float]]:
+    """Return the model that a full warm-up gives, its innovations in sigma and the readings without their season.
+
+    The season is fitted first and taken off; it stays off only when it is more than noise lends to a fit.
+    """
+    values = list(warmup.values)
+    interval_ms = warmup.interval_ns() / 1e6
+    if profile is not None:
+        profile.fit(profile.centre())
+        if profile.curve is not None:
+            flat = [value - profile.offset(at_ms) for value, at_ms in zip(values, warmup.times_ms, strict=True)]
+            baseline = estimate(flat, quantum)
+            if profile.is_worth_it(baseline.phi, baseline.sigma, interval_ms):
+                return _primed(baseline, profile, interval_ms, flat)
+            profile.curve = None
+    return _primed(estimate(values, quantum), profile, interval_ms, values)
+
+
+def _primed(
+    baseline: Baseline, profile: Profile | None, interval_ms: float, values: list[float]
+) -> tuple["Expected", list[float], list[float]]:
+    mean, phi, per = baseline.mean, baseline.phi, 1 / baseline.sigma
+    errors = [(now - mean - phi * (before - mean)) * per for before, now in itertools.pairwise(values)]
+    expected = Expected(baseline, profile, interval_ms)
+    expected.prime(errors)
+    return expected, errors, values
+
+
+class Expected:
+    """The model of one variable. `profile` is None where there is no season to look for."""
+
+    __slots__ = (
+        "_after", "_learning", "_mean_size", "_per", "_phi", "_recent", "_settled", "_settled_sum", "_white", "_z_per",
+        "baseline", "interval_ms", "long_run", "mean", "profile",
+    )  # fmt: skip
+
+    def __init__(self, baseline: Baseline, profile: Profile | None, interval_ms: float) -> None:
+        self.profile = profile
+        self.interval_ms = interval_ms
+        self.long_run = 1.0
+        self._recent = 0.0
+        self._mean_size = float(baseline.size)
+        self._settled = SETTLING  # readings since the last alarm that moved the mean
+        self._settled_sum = 0.0
+        self._after = 0.0  # readings of the new level that the alarm knew
+        self._learning: Learning | None = Learning(baseline)
+        self._stand_on(baseline)
+
+    @property
+    def standard_error(self) -> float:
+        """How far the mean is off, in sigma of the innovations."""
+        return 1 / math.sqrt(self._mean_size)
+
+    def innovate(self, step: Step) -> None:
+        """Fill in what the reading is beyond what was expected."""
+        profile = self.profile
+        deviation = step.value - self.mean
+        per = self._per
+        if profile is not None:
+            if profile.curve is not None:
+                deviation -= profile.offset(step.at_ms)
+            if profile.scatter is not None:
+                per *= profile.quiet(step.at_ms)
+        step.deviation = deviation
+        before = self._recent
+        if step.follows:
+            expected = self._phi * before
+            error = (deviation - expected) * per
+            step.error = error
+            if error > CLIP:
+                error = CLIP
+            elif error < -CLIP:
+                error = -CLIP
+            recent = expected + error / per
+        else:
+            white = self._white
+            error = deviation * white * per
+            step.error = error
+            if error > CLIP:
+                error = CLIP
+            elif error < -CLIP:
+                error = -CLIP
+            recent = error / (white * per)
+        self._recent = recent
+        step.z = error * self._z_per
+        if self._settled < SETTLING:
+            self._settle(step, deviation)
+            return
+        step.ready = True
+        learning = self._learning
+        if learning is not None and step.follows:
+            learning.add(before, recent, error / per)
+
+    @property
+    def block_is_full(self) -> bool:
+        """Whether there is a block of readings to learn from, or to drop: the charts decide."""
+        return self._learning is not None and self._learning.taken >= BLOCK
+
+    def learn(self, *, trusted: bool) -> None:
+        """Correct the baseline by the block that is full, or drop it."""
+        learning = self._learning
+        assert learning is not None
+        if not trusted:
+            learning.drop_block()
+            return
+        self._mean_size += BLOCK
+        corrected = learning.correct(self.baseline, self._mean_size)
+        self._recent += self.mean - corrected.mean
+        self.long_run = learning.long_run()
+        self._stand_on(corrected)
+        if corrected.size >= ENOUGH and self._mean_size >= ENOUGH:
+            self._learning = None
+
+    def level(self, sign: int, z: float, readings: int, step: Step) -> float:
+        """Return by how far the level is off, in the variable's unit, when a chart has seen a mean of `z` so long.
+
+        What whitening took is put back. What was clipped speaks for itself.
+        """
+        base = self.baseline
+        innovation = z / (self._z_per * self._per)
+        mean = (innovation - base.phi * sign * self._recent / readings) / (1 - base.phi)
+        level = max(mean, innovation)
+        if sign * step.deviation > CLIP * base.spread:
+            level = max(level, sign * step.deviation)
+        return sign * level
+
+    def come_back(self, base: Baseline) -> None:
+        """Stand on a baseline again that was left for a while."""
+        self._recent += self.mean - base.mean
+        self._mean_size = float(base.size)
+        self._settled = SETTLING
+        if self._learning is not None:
+            self._learning.drop_block()
+        self._stand_on(self.baseline._replace(mean=base.mean))
+
+    def rebase(self, level: float, readings: int) -> None:
+        """Stand on a new level, as a deviation from the mean that the last so many readings showed."""
+        self._settled = 0
+        self._settled_sum = 0.0
+        self._after = float(min(readings, 8 * SETTLING))
+        self._mean_size = self._after + SETTLING
+        self._recent -= level
+        self._learning = self._learning or Learning(self.baseline)
+        self._learning.drop_block()
+        self._stand_on(self.baseline._replace(mean=self.mean + level))
+
+    def rescale(self, ratio: float) -> None:
+        """Take note that the innovations have become larger by a factor, or smaller."""
+        sigma = max(self.baseline.sigma * ratio, self.baseline.floor)
+        self._learning = None
+        self._stand_on(self.baseline._replace(sigma=sigma))
+        self._learning = Learning(self.baseline)
+
+    def prime(self, errors: list[float]) -> None:
+        """Measure the long-run variance of the innovations of the warm-up."""
+        assert self._learning is not None
+        clipped = [max(-CLIP, min(CLIP, error)) for error in errors]
+        self._learning.prime(clipped)
+        self.long_run = self._learning.long_run()
+        self._stand_on(self.baseline)
+
+    def to_state(self) -> list[object]:
+        """Return it as plain JSON values, without the profile: it is older than the model."""
+        own = [
+            self.interval_ms,
+            self.long_run,
+            self._recent,
+            self._mean_size,
+            self._settled,
+            self._settled_sum,
+            self._after,
+        ]
+        learning = None if self._learning is None else self._learning.to_state()
+        return [list(self.baseline), own, learning]
+
+    @classmethod
+    def from_state(cls, state: object, profile: Profile | None) -> "Expected":
+        """Return what `to_state` was taken of. Raises WireError for figures that none can have."""
+        base, own, learning = parts(state, 3)
+        expected = cls(sound(base), profile, 1.0)
+        expected.interval_ms, expected.long_run, expected._recent, size, settled, total, after = figures(own, 7)
+        expected._mean_size, expected._settled, expected._settled_sum, expected._after = (
+            size,
+            int(settled),
+            total,
+            after,
+        )
+        if not (expected.long_run >= 1 and size >= 1 and after >= 0):
+            raise WireError("baselines: got figures that no model can have, wanted those that were saved")
+        if learning is None:
+            expected._learning = None
+        elif expected._learning is not None:
+            expected._learning.resume(learning)
+        expected._stand_on(expected.baseline)
+        return expected
+
+    def _settle(self, step: Step, deviation: float) -> None:
+        step.ready = False
+        self._settled += 1
+        reach = 2 * CLIP * self.baseline.spread
+        self._settled_sum += max(-reach, min(reach, deviation))
+        if self._settled >= SETTLING:
+            by = self._settled_sum / (self._after + SETTLING)
+            self._recent -= by
+            self._stand_on(self.baseline._replace(mean=self.mean + by))
+
+    def _stand_on(self, baseline: Baseline) -> None:
+        self.baseline = baseline
+        self.mean, self._phi = baseline.mean, baseline.phi
+        self._white = baseline.white
+        self._per = 1 / baseline.sigma
+        self._z_per = 1 / (self.long_run * _caution(baseline))
+
+
+def _caution(baseline: Baseline) -> float:
+    """Return by how much sigma is widened for what a baseline from few readings does not know.
+
+    Sigma is known to 1 / sqrt(2 n). An error of phi, sqrt((1 - phi^2) / n), leaves innovations whose sums vary
+    more by its ratio to 1 - phi. The two are independent.
+    """
+    phi = baseline.phi
+    return 1 + ALLOWANCE * math.sqrt((0.5 + (1 + phi) / (1 - phi)) / baseline.size)

@@ -1,0 +1,206 @@
+"""The usual day of a variable: a few harmonics over the season, the scatter by its phase, and what weekdays change.
+
+Readings are gathered in bins of the phase. Once a season has gone by, three harmonics are fitted to the bins by exact
+least squares, and used only when they explain enough of what the variable does. The fit is made anew after each
+season, with a memory of about a week of them; the mean has no part in it, so that a slow drift is not learned away.
+
+A weekday is told by what it changes against the day before: by how much the level steps at midnight, and by which
+factor the season's swing is larger. What one week did is expected of the next; from the third on, only what two
+weeks agree on, so that the fault of one Tuesday is not awaited on the next.
+"""
+
+import math
+from array import array
+from collections.abc import Sequence
+
+from edge_agent.judge.figures import figures, parts
+
+BINS = 32
+KNOTS = 64
+"""Where the curve is tabled; between two it is a straight line, off by at most 1 % of the third harmonic."""
+HARMONICS = 3
+LEAST_BINS = 8
+"""Bins that must have been seen; there is a harmonic for each four."""
+WORTH = 6.0
+"""How many times the energy that noise lends to a fit a curve must have to be used."""
+MEMORY = 6 / 7
+"""What stays of a season when the next is over."""
+PHASES = 16
+"""Bins of the scatter."""
+FEW = 32.0
+"""Readings of a phase that weigh as much as those of the whole day, in its scatter."""
+LOUDEST, STILLEST = 4.0, 0.25
+"""How far a phase's scatter may lie from the whole day's."""
+DAY_MS = 86_400_000
+UNKNOWN = -1e300
+"""In place of what no weekday has told yet."""
+
+
+class Profile:
+    """The season of one variable, of `period_ms`. `curve` and `scatter` are None while there are none in use."""
+
+    __slots__ = ("_bins", "_season", "_today", "_waves", "_week", "curve", "factor", "period_ms", "scatter", "seasons")
+
+    def __init__(self, period_ms: int) -> None:
+        self.period_ms = period_ms
+        self.curve: array[float] | None = None
+        self.scatter: array[float] | None = None
+        self.factor = 1.0
+        self.seasons = 0
+        """How many were learned."""
+        self._season = -1
+        self._bins = array("d", bytes(8 * 3 * BINS))  # number, sum and sum of places of each bin
+        self._waves = array("d", bytes(8 * 2 * PHASES))  # number and sum of the transformed innovations
+        self._today = [0.0] * 5  # number, and sums of value, curve, their product and the curve's square
+        self._week = [UNKNOWN] * 28  # for each weekday its step this week and the last, and so its factor
+
+    def offset(self, at_ms: int) -> float:
+        """Return what the season adds to the mean at a wall time; 0 without a curve."""
+        curve = self.curve
+        if curve is None:
+            return 0.0
+        place = at_ms % self.period_ms * KNOTS / self.period_ms
+        knot = int(place)
+        low = curve[knot]
+        return (low + (curve[knot + 1 - KNOTS] - low) * (place - knot)) * self.factor
+
+    def quiet(self, at_ms: int) -> float:
+        """Return by which factor the variable scatters less in this phase than over all; 1 when that is not known."""
+        return 1.0 if self.scatter is None else self.scatter[at_ms % self.period_ms * PHASES // self.period_ms]
+
+    def add(self, at_ms: int, deviation: float) -> bool:
+        """Take the deviation of a reading from the mean, season and all; return whether a new season has begun."""
+        season, at = divmod(at_ms, self.period_ms)
+        place = at * BINS / self.period_ms
+        bins, low = self._bins, 3 * int(place)
+        bins[low] += 1.0
+        bins[low + 1] += deviation
+        bins[low + 2] += place
+        if season != self._season:
+            first, self._season = self._season < 0, season
+            return not first
+        return False
+
+    def add_scatter(self, at_ms: int, w: float) -> None:
+        """Take the innovation of a reading, transformed so that its mean tells the scatter (judge/detectors/variance)."""
+        low = at_ms % self.period_ms * PHASES // self.period_ms * 2
+        self._waves[low] += 1.0
+        self._waves[low + 1] += w
+
+    def fit(self, mean: float) -> bool:
+        """Fit the curve to what was gathered, as deviations from a level `mean` too high; return whether it is new.
+
+        Then what was gathered is forgotten in part.
+        """
+        bins, had = self._bins, self.curve is not None
+        self.curve = _curve(bins, mean)
+        self.seasons += 1
+        self._fit_scatter()
+        if self.seasons > 1:
+            for gathered in (bins, self._waves):
+                for at in range(len(gathered)):
+                    gathered[at] *= MEMORY
+        return had != (self.curve is not None)
+
+    def is_worth_it(self, phi: float, sigma: float, interval_ms: float) -> bool:
+        """Whether the curve is more than what noise of this autocorrelation and innovations' sigma lends to a fit.
+
+        Noise with spectrum S gives each harmonic a mean square of 2 S / n from n readings.
+        """
+        if self.curve is None:
+            return False
+        number = math.fsum(self._bins[0::3])
+        turns = [2 * math.pi * n * interval_ms / self.period_ms for n in range(1, HARMONICS + 1)]
+        noise = math.fsum(2 * sigma**2 / (1 - 2 * phi * math.cos(turn) + phi * phi) / number for turn in turns)
+        return math.fsum(each * each for each in self.curve) / KNOTS > WORTH * noise
+
+    def recentre(self, by: float) -> None:
+        """Take note that the level the deviations are from has moved up by `by`."""
+        bins = self._bins
+        for low in range(0, 3 * BINS, 3):
+            bins[low + 1] -= by * bins[low]
+
+    def centre(self) -> float:
+        """Return the mean over the season of the deviations gathered: of the bins, however often each was seen."""
+        bins = self._bins
+        means = [bins[low + 1] / bins[low] for low in range(0, 3 * BINS, 3) if bins[low] > 0.0]
+        return math.fsum(means) / len(means) if means else 0.0
+
+    def _fit_scatter(self) -> None:
+        waves = self._waves
+        number = math.fsum(waves[0::2])
+        if number < FEW * PHASES / 2:
+            return
+        usual = math.fsum(waves[1::2]) / number
+        if usual <= 0.0:
+            return
+        shrunk = [(waves[low + 1] + FEW * usual) / (waves[low] + FEW) / usual for low in range(0, 2 * PHASES, 2)]
+        self.scatter = array("d", (1 / min(LOUDEST, max(STILLEST, share**1.5)) for share in shrunk))
+
+    def to_state(self) -> list[object]:
+        """Return it as plain numbers."""
+        return [
+            self.seasons, self._season, self.factor, list(self._bins), list(self._waves), list(self._today),
+            list(self._week), None if self.curve is None else list(self.curve),
+            None if self.scatter is None else list(self.scatter),
+        ]  # fmt: skip
+
+    def resume(self, raw: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        state = parts(raw, 9)
+        seasons, season, self.factor = figures(state[:3], 3)
+        self.seasons, self._season = int(seasons), int(season)
+        self._bins = array("d", figures(state[3], 3 * BINS))
+        self._waves = array("d", figures(state[4], 2 * PHASES))
+        self._today, self._week = list(figures(state[5], 5)), list(figures(state[6], 28))
+        self.curve = None if state[7] is None else array("d", figures(state[7], KNOTS))
+        self.scatter = None if state[8] is None else array("d", figures(state[8], PHASES))
+
+
+def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
+    """Return the tabled curve with mean 0 of the harmonics that fit the bins best, or None when none is worth it."""
+    seen = [low for low in range(0, 3 * BINS, 3) if bins[low] > 0.0]
+    if len(seen) < LEAST_BINS or _widest_hole([low // 3 for low in seen]) > BINS // (2 * HARMONICS):
+        return None
+    harmonics = min(HARMONICS, len(seen) // 4)
+    size = 2 * harmonics + 1
+    rows = [
+        (bins[low], _waves(bins[low + 2] / bins[low] / BINS, harmonics), bins[low + 1] / bins[low] - mean)
+        for low in seen
+    ]
+    matrix = [[math.fsum(w * f[i] * f[j] for w, f, _ in rows) for j in range(size)] for i in range(size)]
+    found = solve(matrix, [math.fsum(w * f[i] * y for w, f, y in rows) for i in range(size)])
+    if found is None:
+        return None
+    waves = [_waves(knot / KNOTS, harmonics) for knot in range(KNOTS)]
+    return array("d", (math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves))
+
+
+def _waves(phase: float, harmonics: int) -> tuple[float, ...]:
+    turn = 2 * math.pi * phase
+    both = ((math.cos(n * turn), math.sin(n * turn)) for n in range(1, harmonics + 1))
+    return (1.0, *(each for pair in both for each in pair))
+
+
+def _widest_hole(seen: Sequence[int]) -> int:
+    return max((after - before) % BINS or BINS for before, after in zip(seen, [*seen[1:], seen[0]], strict=True))
+
+
+def solve(matrix: Sequence[Sequence[float]], goal: Sequence[float]) -> list[float] | None:
+    """Return x of matrix · x = goal, by Gauss with pivots; None when its rows are hardly independent."""
+    size = len(goal)
+    rows = [[*row, g] for row, g in zip(matrix, goal, strict=True)]
+    least = 1e-9 * abs(matrix[0][0])
+    for i in range(size):
+        pivot = max(range(i, size), key=lambda r: abs(rows[r][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        if not abs(rows[i][i]) > least:
+            return None
+        for r in range(i + 1, size):
+            factor = rows[r][i] / rows[i][i]
+            rows[r] = [a - factor * b for a, b in zip(rows[r], rows[i], strict=True)]
+    found = [0.0] * size
+    for i in reversed(range(size)):
+        rest = math.fsum(a * b for a, b in zip(rows[i][i + 1 : size], found[i + 1 :], strict=True))
+        found[i] = (rows[i][size] - rest) / rows[i][i]
+    return found
