@@ -12,8 +12,8 @@ from typing import NamedTuple
 from edge_agent.judge.figures import figures, parts, series
 from edge_agent.model.errors import WireError
 
-SAMPLE_MAX = 512
-"""Readings that an estimate is made of. A longer warm-up lets the readings before the last 512 pass."""
+SAMPLE_MAX = 2048
+"""Readings that an estimate is made of. A longer warm-up lets the readings before the last 2048 pass."""
 GAPS_MAX = 63
 """Times between readings of which the usual interval is the median."""
 PHI_MAX = 0.98

@@ -18,7 +18,7 @@ for a shift. So each k is widened by the allowance and its line stays: the chart
 far off.
 """
 
-SUSPICION = 0.5
+SUSPICION = 0.8
 """Share of the bar."""
 
 

@@ -14,13 +14,16 @@ import math
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup, estimate, sound
 from edge_agent.judge.charts import ALLOWANCE
 from edge_agent.judge.figures import figures, parts
-from edge_agent.judge.learning import BLOCK, ENOUGH, Learning
+from edge_agent.judge.learning import BLOCK, ENOUGH, Learning, LongRun
 from edge_agent.judge.profile import Profile
 from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
 
 SETTLING = 24
 """Readings after an alarm of which the new level is taken before the charts go on."""
+
+PHI_ALLOWANCE = 0.4
+"""Standard errors that are granted to an estimated autocorrelation."""
 
 
 def learn_from(warmup: Warmup, profile: Profile | None, quantum: float) -> tuple["Expected", list[float], list[float]]:
@@ -55,14 +58,27 @@ class Expected:
     """The model of one variable. `profile` is None where there is no season to look for."""
 
     __slots__ = (
-        "_after", "_learning", "_mean_size", "_per", "_phi", "_recent", "_settled", "_settled_sum", "_white", "_z_per",
-        "baseline", "interval_ms", "long_run", "mean", "profile",
+        "_after",
+        "_learning",
+        "_long_run",
+        "_mean_size",
+        "_per",
+        "_phi",
+        "_recent",
+        "_settled",
+        "_settled_sum",
+        "_white",
+        "_z_per",
+        "baseline",
+        "interval_ms",
+        "mean",
+        "profile",
     )  # fmt: skip
 
     def __init__(self, baseline: Baseline, profile: Profile | None, interval_ms: float) -> None:
         self.profile = profile
         self.interval_ms = interval_ms
-        self.long_run = 1.0
+        self._long_run = LongRun()
         self._recent = 0.0
         self._mean_size = float(baseline.size)
         self._settled = SETTLING  # readings since the last alarm that moved the mean
@@ -75,6 +91,16 @@ class Expected:
     def standard_error(self) -> float:
         """How far the mean is off, in sigma of the innovations."""
         return 1 / math.sqrt(self._mean_size)
+
+    @property
+    def noise(self) -> float:
+        """Sigma of the sum of many readings, for one reading: in the variable's unit."""
+        base = self.baseline
+        return base.sigma * self._long_run.factor() / (1 - base.phi)
+
+    def step(self, by: float) -> None:
+        """Take the mean up by what the weekday asks for."""
+        self._stand_on(self.baseline._replace(mean=self.mean + by))
 
     def innovate(self, step: Step) -> None:
         """Fill in what the reading is beyond what was expected."""
@@ -112,29 +138,32 @@ class Expected:
             self._settle(step, deviation)
             return
         step.ready = True
-        learning = self._learning
-        if learning is not None and step.follows:
-            learning.add(before, recent, error / per)
+        if step.follows:
+            self._long_run.add(error)
+            learning = self._learning
+            if learning is not None:
+                learning.add(before, recent, error / per)
 
     @property
     def block_is_full(self) -> bool:
         """Whether there is a block of readings to learn from, or to drop: the charts decide."""
-        return self._learning is not None and self._learning.taken >= BLOCK
+        return self._long_run.taken >= BLOCK
 
     def learn(self, *, trusted: bool) -> None:
         """Correct the baseline by the block that is full, or drop it."""
+        self._long_run.end_block(trusted=trusted)
         learning = self._learning
-        assert learning is not None
-        if not trusted:
-            learning.drop_block()
-            return
-        self._mean_size += BLOCK
-        corrected = learning.correct(self.baseline, self._mean_size)
-        self._recent += self.mean - corrected.mean
-        self.long_run = learning.long_run()
+        corrected = self.baseline
+        if learning is not None:
+            if trusted:
+                self._mean_size += learning.taken
+                corrected = learning.correct(corrected, self._mean_size)
+                self._recent += self.mean - corrected.mean
+                if min(corrected.size, self._mean_size, learning.error_size) >= ENOUGH:
+                    self._learning = None
+            else:
+                learning.drop_block()
         self._stand_on(corrected)
-        if corrected.size >= ENOUGH and self._mean_size >= ENOUGH:
-            self._learning = None
 
     def level(self, sign: int, z: float, readings: int, step: Step) -> float:
         """Return by how far the level is off, in the variable's unit, when a chart has seen a mean of `z` so long.
@@ -154,41 +183,41 @@ class Expected:
         self._recent += self.mean - base.mean
         self._mean_size = float(base.size)
         self._settled = SETTLING
+        self._long_run.drop_block()
         if self._learning is not None:
             self._learning.drop_block()
         self._stand_on(self.baseline._replace(mean=base.mean))
 
-    def rebase(self, level: float, readings: int) -> None:
+    def rebase(self, level: float, readings: int, again: int) -> None:
         """Stand on a new level, as a deviation from the mean that the last so many readings showed."""
         self._settled = 0
         self._settled_sum = 0.0
         self._after = float(min(readings, 8 * SETTLING))
         self._mean_size = self._after + SETTLING
         self._recent -= level
+        self._long_run.alarm(again)
         self._learning = self._learning or Learning(self.baseline)
         self._learning.drop_block()
         self._stand_on(self.baseline._replace(mean=self.mean + level))
 
-    def rescale(self, ratio: float) -> None:
-        """Take note that the innovations have become larger by a factor, or smaller."""
+    def rescale(self, ratio: float, readings: int) -> None:
+        """Take note that the innovations have become larger by a factor, or smaller, as so many readings showed."""
         sigma = max(self.baseline.sigma * ratio, self.baseline.floor)
-        self._learning = None
+        self._long_run.drop_block()
+        self._learning = self._learning or Learning(self.baseline)
+        self._learning.drop_block()
+        self._learning.rescale(sigma, max(SETTLING, readings))
         self._stand_on(self.baseline._replace(sigma=sigma))
-        self._learning = Learning(self.baseline)
 
     def prime(self, errors: list[float]) -> None:
         """Measure the long-run variance of the innovations of the warm-up."""
-        assert self._learning is not None
-        clipped = [max(-CLIP, min(CLIP, error)) for error in errors]
-        self._learning.prime(clipped)
-        self.long_run = self._learning.long_run()
+        self._long_run.prime([max(-CLIP, min(CLIP, error)) for error in errors])
         self._stand_on(self.baseline)
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the profile: it is older than the model."""
         own = [
             self.interval_ms,
-            self.long_run,
             self._recent,
             self._mean_size,
             self._settled,
@@ -196,22 +225,23 @@ class Expected:
             self._after,
         ]
         learning = None if self._learning is None else self._learning.to_state()
-        return [list(self.baseline), own, learning]
+        return [list(self.baseline), own, learning, self._long_run.to_state()]
 
     @classmethod
     def from_state(cls, state: object, profile: Profile | None) -> "Expected":
         """Return what `to_state` was taken of. Raises WireError for figures that none can have."""
-        base, own, learning = parts(state, 3)
+        base, own, learning, long_run = parts(state, 4)
         expected = cls(sound(base), profile, 1.0)
-        expected.interval_ms, expected.long_run, expected._recent, size, settled, total, after = figures(own, 7)
+        expected.interval_ms, expected._recent, size, settled, total, after = figures(own, 6)
         expected._mean_size, expected._settled, expected._settled_sum, expected._after = (
             size,
             int(settled),
             total,
             after,
         )
-        if not (expected.long_run >= 1 and size >= 1 and after >= 0):
+        if not (expected.interval_ms > 0 and size >= 1 and after >= 0):
             raise WireError("baselines: got figures that no model can have, wanted those that were saved")
+        expected._long_run.resume(long_run)
         if learning is None:
             expected._learning = None
         elif expected._learning is not None:
@@ -234,14 +264,16 @@ class Expected:
         self.mean, self._phi = baseline.mean, baseline.phi
         self._white = baseline.white
         self._per = 1 / baseline.sigma
-        self._z_per = 1 / (self.long_run * _caution(baseline))
+        self._z_per = 1 / (self._long_run.factor() * _caution(baseline))
 
 
 def _caution(baseline: Baseline) -> float:
     """Return by how much sigma is widened for what a baseline from few readings does not know.
 
-    Sigma is known to 1 / sqrt(2 n). An error of phi, sqrt((1 - phi^2) / n), leaves innovations whose sums vary
-    more by its ratio to 1 - phi. The two are independent.
+    Sigma is known to 1 / sqrt(2 n). An error of phi, sqrt((1 - phi^2) / n), leaves innovations whose sums vary more by
+    its ratio to 1 - phi, which is little for a small phi and much for a large one.
     """
-    phi = baseline.phi
-    return 1 + ALLOWANCE * math.sqrt((0.5 + (1 + phi) / (1 - phi)) / baseline.size)
+    phi, size = baseline.phi, baseline.size
+    error = PHI_ALLOWANCE * math.sqrt((1 - phi * phi) / size)
+    left = max(1 - phi - error, (1 - phi) / 2)
+    return (1 + ALLOWANCE * math.sqrt(0.5 / size)) * (1 - phi) / left

@@ -12,8 +12,12 @@ from edge_agent.judge.figures import figures
 
 BLOCK = 48
 """Readings between two corrections of the baseline, and the span over which the long-run variance is measured."""
-ENOUGH = 4096
-"""Readings that fix the mean to 1/64 of the innovations' sigma: a quarter of the smallest chart's k."""
+ENOUGH = 8192
+"""Readings that fix the mean to 1/90 of the innovations' sigma: a fifth of the smallest chart's k."""
+MEMORY_BLOCKS = 128.0
+"""Blocks over which the long-run variance is taken."""
+ALARM_BLOCKS = 8.0
+"""The most blocks that one alarm counts as."""
 LEAST_BLOCKS = 8
 """Blocks before their variance is looked at."""
 LOUDEST_BLOCK = 9.0
@@ -24,34 +28,31 @@ class Learning:
     """Sums over the readings behind a baseline, and over the block under way."""
 
     __slots__ = (
-        "blocks", "cross", "error", "errors", "loudness", "size", "square", "taken",
+        "cross", "error_size", "errors", "size", "square", "taken",
         "total_cross", "total_errors", "total_square", "x",
     )  # fmt: skip
 
     def __init__(self, baseline: Baseline) -> None:
         self.size = baseline.size
-        self.blocks = 0
-        self.loudness = 0.0
-        self.total_errors = baseline.sigma**2 * baseline.size
-        self.total_square = self.total_errors / (1 - baseline.phi**2)
+        self.total_square = baseline.spread**2 * baseline.size
         self.total_cross = self.total_square * baseline.phi
+        self.rescale(baseline.sigma, baseline.size)
         self._begin_block()
+
+    def rescale(self, sigma: float, readings: float) -> None:
+        """Take another sigma of the innovations, of which so many readings tell."""
+        self.error_size = float(readings)
+        self.total_errors = sigma**2 * readings
 
     def _begin_block(self) -> None:
         self.taken = 0
-        self.x = self.square = self.cross = self.error = self.errors = 0.0
-
-    def prime(self, errors: Sequence[float]) -> None:
-        """Measure the long-run variance of the warm-up, from its innovations in sigma."""
-        for start in range(0, len(errors) - BLOCK + 1, BLOCK):
-            self._hear(math.fsum(errors[start : start + BLOCK]) ** 2 / BLOCK)
+        self.x = self.square = self.cross = self.errors = 0.0
 
     def add(self, before: float, x: float, error: float) -> None:
         """Take a deviation from the mean, the one before it and the innovation."""
         self.x += x
         self.square += before * before
         self.cross += before * x
-        self.error += error
         self.errors += error * error
         self.taken += 1
 
@@ -61,13 +62,13 @@ class Learning:
         `mean_size` is how many readings the mean rests on with it: fewer than the rest when the level has shifted.
         """
         self.size += BLOCK
-        self._hear(self.error**2 / (BLOCK * baseline.sigma**2))
         self.total_square += self.square
         self.total_cross += self.cross
         self.total_errors += self.errors
+        self.error_size += BLOCK
         mean = baseline.mean + self.x / mean_size
         phi = max(-PHI_MAX, min(PHI_MAX, self.total_cross / self.total_square)) if self.total_square else 0.0
-        sigma = max(math.sqrt(self.total_errors / self.size), baseline.floor)
+        sigma = max(math.sqrt(self.total_errors / self.error_size), baseline.floor)
         self._begin_block()
         return Baseline(mean, phi, sigma, baseline.floor, self.size)
 
@@ -75,32 +76,84 @@ class Learning:
         """Forget the block under way: it was under suspicion."""
         self._begin_block()
 
-    def long_run(self) -> float:
-        """Return by which factor sums of innovations vary more than independent ones, in sigma; at least 1.
-
-        What order 1 does not whiten shows here. One standard error is taken off, so
-        that chance alone does not dull the charts.
-        """
-        if self.blocks < LEAST_BLOCKS:
-            return 1.0
-        variance = self.loudness / self.blocks
-        return math.sqrt(max(1.0, variance * (1 - math.sqrt(2 / self.blocks))))
-
-    def _hear(self, loudness: float) -> None:
-        self.blocks += 1
-        self.loudness += min(LOUDEST_BLOCK, loudness)
-
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
         return [
-            self.size, self.blocks, self.loudness, self.total_square, self.total_cross, self.total_errors,
-            self.taken, self.x, self.square, self.cross, self.error, self.errors,
+            self.size, self.total_square, self.total_cross, self.total_errors, self.error_size,
+            self.taken, self.x, self.square, self.cross, self.errors,
         ]  # fmt: skip
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        size, blocks, *rest = figures(state, 12)
-        self.size, self.blocks = int(size), int(blocks)
-        self.loudness, self.total_square, self.total_cross, self.total_errors, taken, *block = rest
+        size, self.total_square, self.total_cross, self.total_errors, self.error_size, taken, *block = figures(
+            state, 10
+        )
+        self.size, self.taken = int(size), int(taken)
+        self.x, self.square, self.cross, self.errors = block
+
+
+class LongRun:
+    """By how much sums over blocks vary more than those of independent figures, of which each has variance 1.
+
+    What the model does not whiten shows here. The blocks of some thousand readings count; a block under suspicion does
+    not, but an alarm counts as loud ones: a variable that alarms over and over wanders by nature.
+    """
+
+    __slots__ = ("_blocks", "_loudness", "_sum", "taken")
+
+    def __init__(self) -> None:
+        self._blocks = self._loudness = self._sum = 0.0
+        self.taken = 0
+
+    def prime(self, figures: Sequence[float]) -> None:
+        """Measure the warm-up."""
+        for start in range(0, len(figures) - BLOCK + 1, BLOCK):
+            self._hear(math.fsum(figures[start : start + BLOCK]) ** 2 / BLOCK, 1.0)
+
+    def add(self, figure: float) -> None:
+        """Take one figure; `taken` is how many the block under way has."""
+        self._sum += figure
+        self.taken += 1
+
+    def end_block(self, *, trusted: bool) -> None:
+        """Take the block that is full, or drop it."""
+        if trusted:
+            self._hear(self._sum**2 / BLOCK, 1.0)
+        self.drop_block()
+
+    def drop_block(self) -> None:
+        """Forget the block under way."""
+        self._sum, self.taken = 0.0, 0
+
+    def alarm(self, again: int) -> None:
+        """Take note of an alarm, which is the so-manieth beyond what is budgeted."""
+        self.drop_block()
+        weight = min(ALARM_BLOCKS, 2.0 * again)
+        if weight:
+            self._hear(LOUDEST_BLOCK * weight, weight)
+
+    @property
+    def total(self) -> float:
+        """The sum of the block under way."""
+        return self._sum
+
+    def factor(self) -> float:
+        """Return it in sigma; at least 1. One standard error is taken off, so that chance does not dull the charts."""
+        if self._blocks < LEAST_BLOCKS:
+            return 1.0
+        variance = self._loudness / self._blocks
+        return math.sqrt(max(1.0, variance * (1 - math.sqrt(2 / self._blocks))))
+
+    def _hear(self, loudness: float, blocks: float) -> None:
+        keep = 1 - blocks / MEMORY_BLOCKS if self._blocks >= MEMORY_BLOCKS else 1.0
+        self._blocks = keep * self._blocks + blocks
+        self._loudness = keep * self._loudness + min(LOUDEST_BLOCK * blocks, loudness)
+
+    def to_state(self) -> list[float]:
+        """Return it as plain numbers."""
+        return [self._blocks, self._loudness, self._sum, self.taken]
+
+    def resume(self, state: object) -> None:
+        """Go on from what `to_state` returned. Raises WireError."""
+        self._blocks, self._loudness, self._sum, taken = figures(state, 4)
         self.taken = int(taken)
-        self.x, self.square, self.cross, self.error, self.errors = block

@@ -17,7 +17,7 @@ from edge_agent.judge import detectors
 from edge_agent.judge.baseline import CLIP, Warmup
 from edge_agent.judge.detector import Detector, Learned
 from edge_agent.judge.detectors.missing import Missing
-from edge_agent.judge.detectors.shift import Shift
+from edge_agent.judge.detectors.shift import SHARE, Shift
 from edge_agent.judge.detectors.stuck import Stuck
 from edge_agent.judge.detectors.variance import POWER
 from edge_agent.judge.expected import Expected, learn_from
@@ -49,7 +49,9 @@ LEAST_ARL = 100.0
 """Fewer readings between false alarms are no budget."""
 RAISE = 0.7
 """Decades by which an alarm raises the bar of its kind: five times rarer."""
-SUSPICION = 0.5
+ALLOWED = 1
+"""Alarms of a kind in the time of the budget that say nothing about the variable."""
+SUSPICION = 0.8
 """Share of a bar above which readings do not teach what is usual."""
 TEACHERS = 2048
 """Readings of a season that teach it: of more, each n-th does."""
@@ -143,6 +145,9 @@ class Monitor:
             step.ready = step.follows = False
         else:
             step.follows = 0 <= elapsed_ns <= self._gap_ns
+            profile = self._profile
+            if profile is not None and at_ms >= profile.midnight_ms:
+                self._turn_day(expected, profile, at_ms)
             expected.innovate(step)
         top = 0.0
         leader = None
@@ -234,13 +239,14 @@ class Monitor:
         if of_the_model and self._stuck is not None and self._stuck.open is not None:
             leader.reset()  # a stuck value explains all that its innovations show
             return None
+        now = self._lasting(leader.kind, step.at_ms)
+        step.again = max(0, now.alarms - ALLOWED)
         leader.alarm(step)
         if of_the_model or leader is self._stuck:
             for other in self._detectors:
                 if other is not leader and other.kind in OF_THE_MODEL:
                     other.reset()
         if leader.share != 1.0:
-            now = self._lasting(leader.kind, step.at_ms)
             self._raised[leader.kind] = Raised(now.decades + RAISE, step.at_ms, now.alarms + 1)
             self._set_bars()
         self.speaks = True
@@ -265,6 +271,8 @@ class Monitor:
         if profile is not None and step.ready and -CLIP < step.error < CLIP:
             if profile.add(step.at_ms, step.value - expected.mean):
                 self._season_over(profile)
+            if profile.curve is not None:
+                profile.add_day(step.at_ms, step.value)
             profile.add_scatter(step.at_ms, abs(step.error) ** POWER)
         if expected.block_is_full:
             expected.learn(trusted=top < SUSPICION)
@@ -273,6 +281,13 @@ class Monitor:
             if self._raised:
                 self._raised = {kind: self._lasting(kind, step.at_ms) for kind in self._raised}
                 self._set_bars()
+
+    def _turn_day(self, expected: Expected, profile: Profile, at_ms: int) -> None:
+        by = profile.turn_day(at_ms, expected.noise)
+        if by:
+            expected.step(by)
+            if self._shift is not None:
+                self._shift.step(by)
 
     def _season_over(self, profile: Profile) -> None:
         if profile.curve is None:
@@ -305,7 +320,7 @@ class Monitor:
         budget = self._settings.false_alarm_every * self._shares
         self._arl = max(LEAST_ARL, float(f"{budget * 1000 / interval_ms:.2g}"))
         self._expected = expected
-        learned = Learned(expected, errors, values, math.log10(self._arl * 4))
+        learned = Learned(expected, errors, values, math.log10(self._arl * SHARE))
         for detector in self._detectors:
             detector.learn(learned)
         self._set_bars()
@@ -357,7 +372,7 @@ class Monitor:
             self._warmup.resume(state["warmup"])
         if state["expected"] is not None:
             self._expected = Expected.from_state(state["expected"], self._profile)
-            learned = Learned(self._expected, [], [], math.log10(self._arl * 4))
+            learned = Learned(self._expected, [], [], math.log10(self._arl * SHARE))
             for detector in self._detectors:
                 detector.learn(learned)
         for detector in self._detectors:

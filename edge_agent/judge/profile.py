@@ -5,8 +5,7 @@ least squares, and used only when they explain enough of what the variable does.
 season, with a memory of about a week of them; the mean has no part in it, so that a slow drift is not learned away.
 
 A weekday is told by what it changes against the day before: by how much the level steps at midnight, and by which
-factor the season's swing is larger. What one week did is expected of the next; from the third on, only what two
-weeks agree on, so that the fault of one Tuesday is not awaited on the next.
+factor the season's swing is larger. What one week did is expected of the next, where it was more than noise.
 """
 
 import math
@@ -32,6 +31,12 @@ FEW = 32.0
 LOUDEST, STILLEST = 4.0, 0.25
 """How far a phase's scatter may lie from the whole day's."""
 DAY_MS = 86_400_000
+WEEK = 7
+LEAST_DAY = 12.0
+"""Readings that a day must have to be remembered."""
+MOST_FACTOR = 4.0
+SURE = 4.0
+"""Standard errors beyond which a weekday is believed to differ."""
 UNKNOWN = -1e300
 """In place of what no weekday has told yet."""
 
@@ -39,7 +44,20 @@ UNKNOWN = -1e300
 class Profile:
     """The season of one variable, of `period_ms`. `curve` and `scatter` are None while there are none in use."""
 
-    __slots__ = ("_bins", "_season", "_today", "_waves", "_week", "curve", "factor", "period_ms", "scatter", "seasons")
+    __slots__ = (
+        "_bins",
+        "_day",
+        "_season",
+        "_today",
+        "_waves",
+        "_week",
+        "curve",
+        "factor",
+        "midnight_ms",
+        "period_ms",
+        "scatter",
+        "seasons",
+    )
 
     def __init__(self, period_ms: int) -> None:
         self.period_ms = period_ms
@@ -48,11 +66,14 @@ class Profile:
         self.factor = 1.0
         self.seasons = 0
         """How many were learned."""
+        self.midnight_ms = 0
+        """Wall time at which the day is over."""
         self._season = -1
         self._bins = array("d", bytes(8 * 3 * BINS))  # number, sum and sum of places of each bin
         self._waves = array("d", bytes(8 * 2 * PHASES))  # number and sum of the transformed innovations
+        self._day = -1  # since 1970
         self._today = [0.0] * 5  # number, and sums of value, curve, their product and the curve's square
-        self._week = [UNKNOWN] * 28  # for each weekday its step this week and the last, and so its factor
+        self._week = [UNKNOWN] * (2 * WEEK)  # of each weekday the level when it was last seen, and then the factor
 
     def offset(self, at_ms: int) -> float:
         """Return what the season adds to the mean at a wall time; 0 without a curve."""
@@ -86,6 +107,39 @@ class Profile:
         low = at_ms % self.period_ms * PHASES // self.period_ms * 2
         self._waves[low] += 1.0
         self._waves[low + 1] += w
+
+    def add_day(self, at_ms: int, value: float) -> None:
+        """Take a reading for its weekday; only with a curve."""
+        curve, today = self.curve, self._today
+        assert curve is not None
+        usual = curve[at_ms % self.period_ms * KNOTS // self.period_ms]
+        today[0] += 1.0
+        today[1] += value
+        today[2] += usual
+        today[3] += value * usual
+        today[4] += usual * usual
+
+    def turn_day(self, at_ms: int, noise: float) -> float:
+        """Close the day before that of a reading, and set the factor of this one; return the step of the level.
+
+        `noise` is the sigma of a sum of readings, for one reading: only what is far beyond it is believed.
+        """
+        week, day, was = self._week, at_ms // DAY_MS, self._day
+        number, total, curve, cross, square = self._today
+        old = week[was % WEEK]
+        self._day, self._today, self.midnight_ms = day, [0.0] * 5, (day + 1) * DAY_MS
+        if self.curve is None:
+            return 0.0
+        if was >= 0 and number >= LEAST_DAY and (spread := square - curve * curve / number) > 0.0:
+            factor = (cross - curve * total / number) / spread
+            if abs(factor - 1) < SURE * noise / math.sqrt(spread):
+                factor = 1.0
+            week[WEEK + was % WEEK] = min(MOST_FACTOR, max(0.0, factor))
+            week[was % WEEK] = (total - factor * curve) / number
+        now, factor = week[day % WEEK], week[WEEK + day % WEEK]
+        self.factor = 1.0 if factor == UNKNOWN else factor
+        step = now - old if day == was + 1 and UNKNOWN not in (old, now) else 0.0
+        return step if number and abs(step) > SURE * noise * math.sqrt(2 / number) else 0.0
 
     def fit(self, mean: float) -> bool:
         """Fit the curve to what was gathered, as deviations from a level `mean` too high; return whether it is new.
@@ -140,21 +194,22 @@ class Profile:
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
         return [
-            self.seasons, self._season, self.factor, list(self._bins), list(self._waves), list(self._today),
+            self.seasons, self._season, self._day, self.factor, list(self._bins), list(self._waves), list(self._today),
             list(self._week), None if self.curve is None else list(self.curve),
             None if self.scatter is None else list(self.scatter),
         ]  # fmt: skip
 
     def resume(self, raw: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        state = parts(raw, 9)
-        seasons, season, self.factor = figures(state[:3], 3)
-        self.seasons, self._season = int(seasons), int(season)
-        self._bins = array("d", figures(state[3], 3 * BINS))
-        self._waves = array("d", figures(state[4], 2 * PHASES))
-        self._today, self._week = list(figures(state[5], 5)), list(figures(state[6], 28))
-        self.curve = None if state[7] is None else array("d", figures(state[7], KNOTS))
-        self.scatter = None if state[8] is None else array("d", figures(state[8], PHASES))
+        state = parts(raw, 10)
+        seasons, season, day, self.factor = figures(state[:4], 4)
+        self.seasons, self._season, self._day = int(seasons), int(season), int(day)
+        self.midnight_ms = (self._day + 1) * DAY_MS
+        self._bins = array("d", figures(state[4], 3 * BINS))
+        self._waves = array("d", figures(state[5], 2 * PHASES))
+        self._today, self._week = list(figures(state[6], 5)), list(figures(state[7], 2 * WEEK))
+        self.curve = None if state[8] is None else array("d", figures(state[8], KNOTS))
+        self.scatter = None if state[9] is None else array("d", figures(state[9], PHASES))
 
 
 def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
@@ -165,18 +220,18 @@ def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
     harmonics = min(HARMONICS, len(seen) // 4)
     size = 2 * harmonics + 1
     rows = [
-        (bins[low], _waves(bins[low + 2] / bins[low] / BINS, harmonics), bins[low + 1] / bins[low] - mean)
+        (bins[low], _terms(bins[low + 2] / bins[low] / BINS, harmonics), bins[low + 1] / bins[low] - mean)
         for low in seen
     ]
     matrix = [[math.fsum(w * f[i] * f[j] for w, f, _ in rows) for j in range(size)] for i in range(size)]
     found = solve(matrix, [math.fsum(w * f[i] * y for w, f, y in rows) for i in range(size)])
     if found is None:
         return None
-    waves = [_waves(knot / KNOTS, harmonics) for knot in range(KNOTS)]
+    waves = [_terms(knot / KNOTS, harmonics) for knot in range(KNOTS)]
     return array("d", (math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves))
 
 
-def _waves(phase: float, harmonics: int) -> tuple[float, ...]:
+def _terms(phase: float, harmonics: int) -> tuple[float, ...]:
     turn = 2 * math.pi * phase
     both = ((math.cos(n * turn), math.sin(n * turn)) for n in range(1, harmonics + 1))
     return (1.0, *(each for pair in both for each in pair))

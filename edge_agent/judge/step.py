@@ -4,7 +4,7 @@
 class Step:
     """One good reading. It is filled anew for each, so that a thousand readings a second make no garbage."""
 
-    __slots__ = ("at_ms", "deviation", "elapsed_ns", "error", "follows", "mono_ns", "ready", "value", "z")
+    __slots__ = ("again", "at_ms", "deviation", "elapsed_ns", "error", "follows", "mono_ns", "ready", "value", "z")
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -15,7 +15,9 @@ class Step:
         self.follows = False
         """Whether the reading before is its predecessor: no gap lies between."""
         self.ready = False
-        """Whether there is a baseline, and so the three below."""
+        """Whether there is a baseline, and so the innovation."""
+        self.again = 0
+        """With an alarm: the so-manieth of its kind beyond those that a budget allows for."""
         self.deviation = 0.0
         """From the mean with its season, in the variable's unit."""
         self.error = 0.0

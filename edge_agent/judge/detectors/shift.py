@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KS = (0.06, 0.25, 0.8)
 """Reference values of the charts that run side by side: small, middle and large shifts."""
-SHARE = 4.0
+SHARE = 3.0
 
 
 def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":
@@ -76,19 +76,24 @@ class Shift:
         if self.open is None:
             alarm = Alarm(lead.since_ms, step.at_ms, step.mono_ns, lead.readings, away)
             self.open = Departure(alarm, base, self._warmup)
-            expected.rebase(level, lead.readings)
+            expected.rebase(level, lead.readings, step.again)
         else:
             self.open.jump(away)
             if self.open.over:
                 self._return()
             else:
-                expected.rebase(level, lead.readings)
+                expected.rebase(level, lead.readings, step.again)
         charts.reset()
 
     def reset(self) -> None:
         """Begin the charts anew."""
         if self._charts is not None:
             self._charts.reset()
+
+    def step(self, by: float) -> None:
+        """Take the baseline up by what the weekday asks for."""
+        if self._base is not None:
+            self._base = self._base._replace(mean=self._base.mean + by)
 
     def learned_more(self) -> None:
         """Take note that the baseline has been corrected."""

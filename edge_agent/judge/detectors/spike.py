@@ -15,15 +15,23 @@ from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import SIGMA, Ruler, clock
 from edge_agent.model.site import DriftSettings
 
-SHARE = 20.0
+SHARE = 10.0
 BEYOND = 0.02
 """Share of the readings that lie beyond the quantile."""
 NORMAL_QUANTILE = 2.326
 """Beyond it lie 2 % of a normal variable's readings, on both sides together."""
 MEAN, SQUARE = 0.338, 0.199
 """Mean and mean square of what lies beyond it, over it, for a normal variable."""
-PRIOR = 15.0
-"""Readings beyond that the normal values weigh as much as: as many as 750 readings have."""
+PRIOR = 40.0
+"""Readings beyond that the figures expected at first weigh as much as: as many as 2 000 readings have."""
+NORMAL_RATIO, HEAVY_RATIO = 3.6, 5.5
+"""Of the 98 % quantile to the median, which a few hundred readings tell well: normal, and as heavy as Laplace's or t3.
+
+Between them the shape expected at first goes from `TAMEST` to `HEAVY`.
+"""
+HEAVY = 0.3
+FEW = 200.0
+"""Readings of the warm-up that weigh as much as the normal quantile."""
 MEMORY = 400.0
 """Readings beyond over which the tail is taken."""
 TAMEST, HEAVIEST = -0.1, 0.45
@@ -69,9 +77,17 @@ class Spikes:
     def learn(self, learned: Learned) -> None:
         """Set out from the innovations of the warm-up."""
         sizes = sorted(map(abs, learned.errors))
-        own = sizes[int((1 - BEYOND) * len(sizes))] if sizes else NORMAL_QUANTILE
-        share = len(sizes) / (len(sizes) + PRIOR / BEYOND)
+        if not sizes:
+            return
+        own = sizes[int((1 - BEYOND) * len(sizes))]
+        share = len(sizes) / (len(sizes) + FEW)
         self._quantile = max(0.5, share * own + (1 - share) * max(NORMAL_QUANTILE, own))
+        ratio = self._quantile / max(sizes[len(sizes) // 2], 0.1)
+        heavy = min(1.0, max(0.0, (ratio - NORMAL_RATIO) / (HEAVY_RATIO - NORMAL_RATIO)))
+        # Scaled as a normal tail is to its quantile; a heavier shape keeps the mean and has a larger mean square.
+        shape = TAMEST + heavy * (HEAVY - TAMEST)
+        self._mean = MEAN / NORMAL_QUANTILE * self._quantile * (1 + heavy)
+        self._square = self._mean**2 * (1 + 1 / (1 - 2 * shape))
         for size in sizes:
             if size > self._quantile:
                 self._exceed(size - self._quantile)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edge_agent.judge.charts import Charts, standard_error
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts
-from edge_agent.judge.learning import BLOCK, ENOUGH, LEAST_BLOCKS
+from edge_agent.judge.learning import BLOCK, ENOUGH, LongRun
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import clock
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_agent.judge.expected import Expected
 
 KS = (0.25, 0.8)
-SHARE = 12.0
+SHARE = 16.0
 POWER = 2 / 3
 MEAN, SIGMA = 0.802, 0.432
 """Of |z|^(2/3) when z is standard normal."""
@@ -29,6 +29,10 @@ PRIOR = 32.0
 """Readings that the normal values weigh as much as."""
 LARGEST = 8.0
 """In sigma: an innovation beyond is taken as so large."""
+CLIP = 3.0
+"""In sigma of the transformed: what one reading may bring the charts at most."""
+LEAST_SIGMA = 0.05
+"""Of the transformed: even two values scatter more."""
 PACE = 1 / 32
 """Of a reading in the level that says when the scatter is as it was."""
 SETTLED = 960
@@ -56,7 +60,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # no
 class Variance:
     """The charts of one variable's scatter."""
 
-    __slots__ = ("_blocks", "_charts", "_expected", "_heard", "_loudness", "_mean", "_per", "_shift", "_sigma", "_size", "_squares", "_sum", "_taken", "_total", "open")  # fmt: skip
+    __slots__ = ("_charts", "_expected", "_long_run", "_mean", "_per", "_sigma", "_size", "_squares", "_total", "open")
 
     kind = "variance"
     share = SHARE
@@ -68,10 +72,7 @@ class Variance:
         self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
         self._size = 0.0
         self._total = self._squares = 0.0
-        self._blocks = 0.0
-        self._loudness = 0.0
-        self._taken = 0
-        self._sum = 0.0
+        self._long_run = LongRun()
 
     def learn(self, learned: Learned) -> None:
         """Set out from the innovations of the warm-up."""
@@ -82,8 +83,7 @@ class Variance:
         self._total = PRIOR * MEAN + math.fsum(sizes)
         self._squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(w * w for w in sizes)
         self._stand_on()
-        for start in range(0, len(sizes) - BLOCK + 1, BLOCK):
-            self._hear(math.fsum(sizes[start : start + BLOCK]))
+        self._long_run.prime([(w - self._mean) / self._sigma for w in sizes])
         self._stand_on()
 
     def update(self, step: Step) -> float:
@@ -94,18 +94,16 @@ class Variance:
         if size < 0.0:
             size = -size
         w = (min(LARGEST, size)) ** POWER
-        charts = self._charts
+        charts, long_run = self._charts, self._long_run
         assert charts is not None
         if self.open is not None:
             self._follow(self.open, w)
-        elif self._size < ENOUGH:
-            self._sum += w
-            self._squares += w * w
-            self._taken += 1
-        z = (w - self._mean) * self._per
-        decades = charts.update(min(3.0, z), step.at_ms)
-        if self._taken >= BLOCK:
-            self._learn(decades)
+        plain = (w - self._mean) / self._sigma
+        plain = min(plain, CLIP)
+        long_run.add(plain)
+        decades = charts.update(plain * self._per, step.at_ms)
+        if long_run.taken >= BLOCK:
+            self._learn(charts, decades)
         return decades
 
     def alarm(self, step: Step) -> None:
@@ -114,13 +112,15 @@ class Variance:
         assert charts is not None
         assert expected is not None
         lead = charts.lead()
-        mean = self._mean + lead.sign * lead.mean / self._per
+        mean = self._mean + lead.sign * lead.mean * self._sigma / self._per
         ratio = max(mean / self._mean, 0.01) ** (1 / POWER)
         was = 1.0 if self.open is None else self.open.ratio
         since_ms = lead.since_ms if self.open is None else self.open.since_ms
         both = was * ratio
-        expected.rescale(ratio)
+        expected.rescale(ratio, lead.readings)
         charts.reset()
+        self._long_run.alarm(step.again)
+        self._stand_on()
         if self.open is not None and abs(math.log(both)) < abs(math.log(was)) / 2:
             self.open = None
         else:
@@ -130,7 +130,7 @@ class Variance:
         """Begin the charts anew."""
         if self._charts is not None:
             self._charts.reset()
-        self._drop_block()
+        self._long_run.drop_block()
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open change stands."""
@@ -154,49 +154,38 @@ class Variance:
             return
         self.open = change._replace(readings=change.readings + 1, level=level)
 
-    def _learn(self, decades: float) -> None:
-        assert self._charts is not None
-        if decades > self._charts.suspicion:
-            self._drop_block()
-            return
-        self._hear(self._sum)
-        self._total += self._sum
-        self._size += BLOCK
-        self._sum, self._taken = 0.0, 0
+    def _learn(self, charts: Charts, decades: float) -> None:
+        """Learn the block that is full, unless it is under suspicion."""
+        trusted = decades < charts.suspicion
+        if trusted and self._size < ENOUGH:
+            total = self._long_run.total * self._sigma
+            self._total += total + BLOCK * self._mean
+            self._squares += BLOCK * (self._sigma**2 + self._mean**2) + 2 * self._mean * total
+            self._size += BLOCK
+        self._long_run.end_block(trusted=trusted)
         self._stand_on()
-
-    def _hear(self, total: float) -> None:
-        self._blocks += 1
-        self._loudness += min(9.0, (total - BLOCK * self._mean) ** 2 / (BLOCK * self._sigma**2))
-
-    def _drop_block(self) -> None:
-        self._sum, self._taken = 0.0, 0
 
     def _stand_on(self) -> None:
         assert self._charts is not None
         self._mean = self._total / self._size
-        self._sigma = math.sqrt(max(1e-4, self._squares / self._size - self._mean**2))
-        wander = 1.0
-        if self._blocks >= LEAST_BLOCKS:
-            loud = self._loudness / self._blocks
-            wander = math.sqrt(max(1.0, loud * (1 - math.sqrt(2 / self._blocks))))
-        self._per = 1 / (self._sigma * wander)
+        self._sigma = math.sqrt(max(LEAST_SIGMA**2, self._squares / self._size - self._mean**2))
+        self._per = 1 / self._long_run.factor()
         self._charts.widen(standard_error(self._size))
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._size, self._total, self._squares, self._blocks, self._loudness, self._taken, self._sum]
+        own = [self._size, self._total, self._squares]
         charts = None if self._charts is None else self._charts.to_state()
-        return [own, charts, None if self.open is None else list(self.open)]
+        return [own, self._long_run.to_state(), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
-        own, charts, change = parts(state, 3)
-        size, total, squares, self._blocks, self._loudness, taken, self._sum = figures(own, 7)
+        own, long_run, charts, change = parts(state, 4)
+        size, total, squares = figures(own, 3)
+        self._long_run.resume(long_run)
         if self._charts is None:
             return
         self._size, self._total, self._squares = max(1.0, size), max(1e-6, total), squares
-        self._taken = int(taken)
         self._stand_on()
         self._charts.resume(charts)
         if change is not None:
