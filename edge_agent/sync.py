@@ -20,13 +20,13 @@ from edge_agent.judge.comparison import Comparisons, compare
 from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.findings import acknowledge, alarms_of, endings, group
 from edge_agent.judge.lifecycle import Move, moved
-from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
 from edge_agent.judge.playbooks import Target, playbook_plans, targets
 from edge_agent.judge.risk import Limits, Unheard, estimate_risk, forecast_risk, next_interval
 from edge_agent.judge.rulebook import LOOKS
 from edge_agent.judge.summarize import brief, summarize
 from edge_agent.judge.verdict import Judged, Seen, agrees, astray, judge_restored, judge_written, restored, unmet
+from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.model.action import (
     Action,
     Approver,

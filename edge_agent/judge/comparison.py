@@ -136,7 +136,7 @@ class Strayed:
 
     def alarms(self, known: Known, anchors: tuple[str, ...], at_ms: int) -> list[Anomaly]:
         """Return what is open now; what is known stands as it is while there is no news."""
-        found = self._monitor.findings(known, at_ms)
+        found = [f for f in self._monitor.findings(known, at_ms) if f.id.endswith("/shift")]
         return [f if f is known.get(f.id) else changed(f, kind=KIND, anchors=anchors) for f in found]
 
     def course(self, anchors: tuple[str, ...]) -> Course | None:  # noqa: ARG002 - as Bounded

@@ -35,10 +35,11 @@ class Alarm(NamedTuple):
 class Departure:
     """An open shift. `level` is its mean deviation from the baseline now, in the variable's unit."""
 
-    __slots__ = ("alarm", "level", "pace", "patience", "readings", "settling", "spread", "trend")
+    __slots__ = ("alarm", "level", "pace", "patience", "readings", "settling", "spread", "trend", "warmup")
 
     def __init__(self, alarm: Alarm, baseline: Baseline, warmup: int) -> None:
         self.alarm = alarm
+        self.warmup = warmup
         self.level = alarm.level
         self.spread = baseline.spread
         sustained = min(CLIP, abs(alarm.level) * (1 - baseline.phi) / baseline.sigma)
@@ -63,7 +64,8 @@ class Departure:
     def jump(self, deviation: float) -> None:
         """Take the level to where an alarm has found it, as its deviation from the mean."""
         self.level = deviation
-        self.trend.forget()
+        self.settling = False
+        self.patience = max(self.patience, self.readings + PATIENCE * self.warmup)
 
     def heading(self, baseline: Baseline) -> tuple[float, float, float]:
         """Return the deviation now, its slope per second, and the slope's standard error.
@@ -83,15 +85,15 @@ class Departure:
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
-        own = [*self.alarm, self.level, self.pace, self.readings, self.patience, float(self.settling)]
+        own = [*self.alarm, self.level, self.pace, self.readings, self.patience, float(self.settling), self.warmup]
         return [own, self.trend.to_state()]
 
     @classmethod
     def from_state(cls, state: object, baseline: Baseline) -> "Departure":
         """Return what `to_state` was taken of. Raises WireError."""
         own, trend = parts(state, 2)
-        since_ms, at_ms, mono_ns, readings, opening, level, pace, heard, patience, settling = figures(own, 10)
-        departure = cls(Alarm(int(since_ms), int(at_ms), int(mono_ns), int(readings), opening), baseline, warmup=0)
+        since_ms, at_ms, mono_ns, readings, opening, level, pace, heard, patience, settling, warmup = figures(own, 11)
+        departure = cls(Alarm(int(since_ms), int(at_ms), int(mono_ns), int(readings), opening), baseline, int(warmup))
         departure.level, departure.pace = level, pace
         departure.readings, departure.patience = int(heard), int(patience)
         departure.settling = bool(settling)

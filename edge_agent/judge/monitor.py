@@ -97,10 +97,13 @@ class Monitor:
     __slots__ = (
         "_arl", "_at_ms", "_bars", "_detectors", "_expected", "_gap_ns", "_heard", "_missing", "_mono_ns", "_origin",
         "_profile", "_raised", "_said", "_settings", "_shares", "_shift", "_step", "_stride", "_stuck", "_trust",
-        "_warmup", "speaks", "subject", "top",
+        "_warmup", "device", "speaks", "subject", "top",
     )  # fmt: skip
 
-    def __init__(self, subject: Subject, settings: DriftSettings, shares: int = 1, step: Step | None = None) -> None:
+    def __init__(
+        self, subject: Subject, settings: DriftSettings, shares: int = 1, step: Step | None = None, device: str = ""
+    ) -> None:
+        self.device = device  # what the device behind it says that it is
         self.subject = subject
         self.speaks = False  # whether a finding may be open: for the hot loop; `findings` has the truth
         self.top = 0.0
@@ -128,7 +131,7 @@ class Monitor:
         self._set_bars()
         self._said = NOTHING_SAID
 
-    def update(self, value: float, mono_ns: int, at_ms: int) -> Detector | None:
+    def update(self, value: float, mono_ns: int, at_ms: int) -> Detector | None:  # noqa: C901 - the hot path
         """Take a good reading, a number, with the monotonic and the wall time of it; return what has alarmed."""
         if not -HUGEST < value < HUGEST:
             value = math.copysign(HUGEST, value)
@@ -328,7 +331,14 @@ class Monitor:
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
         settings = self._settings
-        own = (VERSION, settings.warmup, float(settings.false_alarm_every), float(settings.season), self._shares)
+        own = (
+            VERSION,
+            settings.warmup,
+            float(settings.false_alarm_every),
+            float(settings.season),
+            self._shares,
+            self.device,
+        )
         return "|".join(map(str, (*own, self.subject.fingerprint())))
 
     def to_state(self) -> MonitorState:
@@ -346,16 +356,22 @@ class Monitor:
 
     @classmethod
     def from_state(
-        cls, subject: Subject, settings: DriftSettings, raw: object, shares: int = 1, step: Step | None = None
+        cls,
+        subject: Subject,
+        settings: DriftSettings,
+        raw: object,
+        shares: int = 1,
+        step: Step | None = None,
+        device: str = "",
     ) -> "Monitor":
         """Return what `to_state` was taken of; a new monitor when `raw` is damaged or of another definition."""
-        monitor = cls(subject, settings, shares, step)
+        monitor = cls(subject, settings, shares, step, device)
         try:
             state = as_type(raw, MonitorState, f"baseline of {subject.path}")
             if state["fingerprint"] == monitor.fingerprint():
                 monitor._resume(state)
         except WireError:
-            return cls(subject, settings, shares, step)
+            return cls(subject, settings, shares, step, device)
         return monitor
 
     def _resume(self, state: MonitorState) -> None:

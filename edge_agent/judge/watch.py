@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from edge_agent.judge.monitor import Monitor, MonitorState
 from edge_agent.judge.step import Step
-from edge_agent.judge.subject import subjects
+from edge_agent.judge.subject import Subject, subjects
 from edge_agent.judge.trend import Course
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.reading import GOOD, Event, bad
 from edge_agent.model.site import DriftSettings, Site
-from edge_agent.model.world import World
+from edge_agent.model.world import Entity, World
 
 BAD = bad("")
 
@@ -23,12 +23,15 @@ class Watch:
     def __init__(self, settings: DriftSettings, world: World, site: Site, state: object = None) -> None:
         kept = state if isinstance(state, dict) else {}
         watched = subjects(site, world.variables)
-        step, shares = Step(), max(1, len(watched))
-        self._monitors = {
-            subject.number: Monitor.from_state(subject, settings, kept.get(subject.path), shares, step)
-            for subject in watched
-        }
+        self._settings = settings
+        self._step, self._shares = Step(), max(1, len(watched))
+        self._entities = world.entities
+        self._monitors = {s.number: self._resumed(s, kept.get(s.path)) for s in watched}
         self._speaking = {number: monitor for number, monitor in self._monitors.items() if monitor.speaks}
+
+    def _resumed(self, subject: Subject, state: object) -> Monitor:
+        device = _device(self._entities[subject.variable.entity])
+        return Monitor.from_state(subject, self._settings, state, self._shares, self._step, device)
 
     def observe(self, events: Sequence[Event]) -> None:
         """Take the events of a turn, in the order they were made. Text and truth values are not watched."""
@@ -51,9 +54,23 @@ class Watch:
 
     def anomalies(self, at_ms: int, world: World) -> dict[str, Anomaly]:
         """Return the findings that are open now, by id; those in the world stand as they are while they may."""
+        if world.entities is not self._entities:
+            self._look_again(world)
         found = [anomaly for m in self._speaking.values() for anomaly in m.findings(world.findings, at_ms)]
         self._speaking = {number: monitor for number, monitor in self._speaking.items() if monitor.speaks}
         return {anomaly.id: anomaly for anomaly in found}
+
+    def _look_again(self, world: World) -> None:
+        """Begin anew with the variables of a device that was swapped: what was learned was of another one."""
+        before, self._entities = self._entities, world.entities
+        for number, monitor in self._monitors.items():
+            entity = monitor.subject.variable.entity
+            if before.get(entity) is not world.entities[entity] and monitor.device != _device(world.entities[entity]):
+                swapped = monitor.device != ""
+                monitor.device = _device(world.entities[entity])
+                if swapped:
+                    self._monitors[number] = self._resumed(monitor.subject, None)
+                    self._speaking.pop(number, None)
 
     def trends(self) -> list[Course]:
         """Return the variables that are on their way to a limit."""
@@ -63,6 +80,11 @@ class Watch:
     def to_state(self) -> dict[str, MonitorState]:
         """Return the state of every monitor as plain JSON values, by path."""
         return {monitor.subject.path: monitor.to_state() for monitor in self._monitors.values()}
+
+
+def _device(entity: Entity) -> str:
+    """Return what a device says that it is; empty while it has said nothing."""
+    return ",".join(entity.attributes[each] for each in ("model", "serial", "firmware") if each in entity.attributes)
 
 
 def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, at_ms: int) -> dict[str, Anomaly]:

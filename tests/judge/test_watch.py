@@ -11,9 +11,9 @@ from sites import site
 
 from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.cusum import arl0, threshold
-from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.judge.plan import plan
 from edge_agent.judge.risk import estimate_risk, forecast_risk
+from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.model.action import Plan, Step
 from edge_agent.model.finding import SEVERITIES, Anomaly
 from edge_agent.model.reading import Anchor, Event, Instant

@@ -50,7 +50,7 @@ class Limit:
         self.open: Crossing | None = None
 
     def learn(self, learned: Learned) -> None:
-        """There is nothing to learn: the limits are the configuration's."""
+        """Do nothing: there is nothing to learn: the limits are the configuration's."""
 
     def update(self, step: Step) -> float:
         """Take a reading; return `PROOF` for the one that goes beyond a limit."""
@@ -69,7 +69,7 @@ class Limit:
         self.open = Crossing(step.value > self._above, step.value, step.at_ms)
 
     def reset(self) -> None:
-        """Nothing is under way between two readings."""
+        """Do nothing: nothing is under way between two readings."""
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open crossing stands."""

@@ -94,7 +94,7 @@ class Missing:
             self.open = Hole(self._good_ms or step.at_ms, step.at_ms, max(self._run, 1), 0)
 
     def reset(self) -> None:
-        """A hole is what it is, whatever others found."""
+        """Do nothing: a hole is what it is, whatever others found."""
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open hole stands."""

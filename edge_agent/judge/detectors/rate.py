@@ -53,7 +53,7 @@ class Rate:
         self.open: Leap | None = None
 
     def learn(self, learned: Learned) -> None:
-        """There is nothing to learn: the rate is the profile's."""
+        """Do nothing: there is nothing to learn: the rate is the profile's."""
 
     def update(self, step: Step) -> float:
         """Take a reading; return `PROOF` for one that cannot be believed."""
@@ -76,7 +76,7 @@ class Rate:
             self.open = self.open._replace(quiet=0)
 
     def reset(self) -> None:
-        """Nothing is under way between two readings."""
+        """Do nothing: nothing is under way between two readings."""
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open change stands."""

@@ -140,7 +140,7 @@ class Shift:
             self._settle(departure, base)
 
     def _return(self) -> None:
-        """The level has come back: the baseline holds again."""
+        """Stand on the baseline again: the level has come back to it."""
         assert self._charts is not None
         assert self._expected is not None
         assert self._base is not None

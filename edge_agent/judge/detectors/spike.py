@@ -120,7 +120,7 @@ class Spikes:
         self.open = Spike(since_ms, step.at_ms, step.value, step.error, count, 0)
 
     def reset(self) -> None:
-        """Nothing is under way between two readings."""
+        """Do nothing: nothing is under way between two readings."""
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open spikes stand."""

@@ -26,6 +26,8 @@ LEAST_STEPS = 60
 """Fewer steps say nothing of what is usual."""
 CALM = 0.5
 """Share of readings with a step at all below which a variable rests by habit, and says nothing by resting."""
+LEAST_SIGMA = 0.05
+"""Of the transformed steps: a variable that always moves by the same step has no smaller ones to compare."""
 AWAKE = 8
 """Readings in a row that move as usual, after which it is over."""
 
@@ -75,7 +77,7 @@ class NearlyStuck:
         self._mean = math.fsum(sizes) / len(sizes)
         self._sigma = math.sqrt(math.fsum((w - self._mean) ** 2 for w in sizes) / len(sizes))
         # The least that a step can show must lie far enough below, or the chart cannot rise.
-        if self._mean < 1.3 * K * self._sigma:
+        if self._sigma < LEAST_SIGMA or self._mean < 1.3 * K * self._sigma:
             self._unit = 0.0
 
     def update(self, step: Step) -> float:

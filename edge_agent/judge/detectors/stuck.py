@@ -59,7 +59,7 @@ class Stuck:
         self._per = 0.0
 
     def learn(self, learned: Learned) -> None:
-        """The rate of repeats was learned with each reading."""
+        """Do nothing: the rate of repeats was learned with each reading."""
 
     def update(self, step: Step) -> float:
         """Take a reading; return the decades of the run under way."""
@@ -83,7 +83,7 @@ class Stuck:
             self.open = Still(self._since_ms, step.at_ms, step.value, self._longest + 1.0)
 
     def reset(self) -> None:
-        """A run is what it is, whatever others found."""
+        """Do nothing: a run is what it is, whatever others found."""
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open run stands."""
