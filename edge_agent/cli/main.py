@@ -24,6 +24,8 @@ COMMANDS = {
     "twin": "print the twin of a gateway from its data folder, in the canonical form",
     "events": "print the events of a gateway from its log, in the canonical form",
     "findings": "list what is open, and say that a finding is known",
+    "drift": "say of each variable what is usual, and why it alarms or not",
+    "detect": "backtest the statistics on a series: CSV in, one JSON line a row out",
     "mirror": "follow a gateway from the outside and verify every record",
     "log": "show, verify and export the log of a gateway",
     "snapshots": "list, show, compare and restore the snapshots of a gateway",

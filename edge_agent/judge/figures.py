@@ -4,7 +4,7 @@ import math
 
 from edge_agent.model.errors import WireError
 
-FURTHEST = 2.0**62
+FURTHEST = 2.0**63
 """Whole numbers beyond it are no count and no time."""
 
 

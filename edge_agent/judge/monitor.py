@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypedDict
 
 from edge_agent.judge import detectors
-from edge_agent.judge.baseline import CLIP, Warmup
+from edge_agent.judge.baseline import CLIP, Baseline, Warmup
 from edge_agent.judge.detector import Detector, Learned
 from edge_agent.judge.detectors.missing import Missing
 from edge_agent.judge.detectors.shift import SHARE, Shift
@@ -38,7 +38,7 @@ HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
 """Usual intervals of silence after which a reading is no longer the successor of the one before."""
-NEVER_NS = 2**62
+NEVER_NS = 2**63 - 1
 """In place of the time of a reading before the first: later than any, so that the first follows nothing."""
 SILENT = 20
 """Readings before any score."""
@@ -47,8 +47,17 @@ TRUST_MEMORY = 256
 FULL_TRUST = 0.999
 LEAST_ARL = 100.0
 """Fewer readings between false alarms are no budget."""
-RAISE = 0.7
-"""Decades by which an alarm raises the bar of its kind: five times rarer."""
+RAISE, RAISE_OTHERS = 0.2, 0.07
+"""Shares of its own bar by which an alarm raises that of its kind, and those of the others.
+
+In decades, for a sigma that was taken a fifth too small makes all decades too many by a share of them.
+"""
+HIGHEST = 60.0
+"""Decades that a bar is raised at most."""
+PROOF_SHARE = 1.0
+"""The share of detectors that need no statistics: they have no bar to raise."""
+EXPLAINS = 0.6
+"""Share of its bar at which a shift explains an alarm of the variance."""
 ALLOWED = 1
 """Alarms of a kind in the time of the budget that say nothing about the variable."""
 SUSPICION = 0.8
@@ -78,11 +87,32 @@ class Raised(NamedTuple):
     alarms: int
 
 
+class Insight(NamedTuple):
+    """What is known of a variable, for a person."""
+
+    subject: Subject
+    shares: int
+    """How many variables share the budget."""
+    at_ms: int
+    heard: int
+    warmup: int
+    baseline: Baseline | None
+    has_season: bool
+    interval_s: float
+    decades: float
+    """How rare it is what the last reading has come to, as the logarithm of readings; an alarm above `bar`."""
+    bar: float
+    raised: tuple[tuple[str, int], ...]
+    """Kinds whose bar is raised, and how often they have alarmed."""
+    sentences: tuple[str, ...]
+    """What is open."""
+
+
 class MonitorState(TypedDict):
     """A `Monitor` in plain JSON values."""
 
     fingerprint: str
-    own: list[float]
+    own: list[int | float]
     warmup: object
     profile: object
     expected: object
@@ -95,14 +125,22 @@ class Monitor:
     """The statistics of one variable, from its first reading on. `shares` variables share the budget."""
 
     __slots__ = (
-        "_arl", "_at_ms", "_bars", "_detectors", "_expected", "_gap_ns", "_heard", "_missing", "_mono_ns", "_origin",
+        "_arl", "_at_ms", "_bars", "_budget_readings", "_detectors", "_expected", "_gap_ns", "_heard", "_missing", "_mono_ns", "_origin", "_period_ms",
         "_profile", "_raised", "_said", "_settings", "_shares", "_shift", "_step", "_stride", "_stuck", "_trust",
         "_warmup", "device", "speaks", "subject", "top",
     )  # fmt: skip
 
     def __init__(
-        self, subject: Subject, settings: DriftSettings, shares: int = 1, step: Step | None = None, device: str = ""
+        self,
+        subject: Subject,
+        settings: DriftSettings,
+        shares: int = 1,
+        step: Step | None = None,
+        device: str = "",
+        budget_readings: float | None = None,
     ) -> None:
+        self._budget_readings = budget_readings
+        self._period_ms = settings.false_alarm_every * 1000
         self.device = device  # what the device behind it says that it is
         self.subject = subject
         self.speaks = False  # whether a finding may be open: for the hot loop; `findings` has the truth
@@ -228,7 +266,7 @@ class Monitor:
             sentence=detector.sentence(self.subject) + often,
             since_ms=found.since_ms,
             score=round(max(0.5, 1 - 2.0**-self.top), 3),
-            confidence=round(self._trust if detector.share == 1.0 else self.confidence, 3),
+            confidence=round(self._trust if detector.share == PROOF_SHARE else self.confidence, 3),
             anchors=tuple(map(self.subject.anchor, dict.fromkeys((found.raised_ms, self._at_ms)))),
         )
 
@@ -242,6 +280,9 @@ class Monitor:
         if of_the_model and self._stuck is not None and self._stuck.open is not None:
             leader.reset()  # a stuck value explains all that its innovations show
             return None
+        shift = self._shift
+        if leader.kind == "variance" and shift is not None and shift.decades > EXPLAINS * self._bar(shift):
+            leader = shift  # a level that has left makes innovations large too
         now = self._lasting(leader.kind, step.at_ms)
         step.again = max(0, now.alarms - ALLOWED)
         leader.alarm(step)
@@ -249,8 +290,8 @@ class Monitor:
             for other in self._detectors:
                 if other is not leader and other.kind in OF_THE_MODEL:
                     other.reset()
-        if leader.share != 1.0:
-            self._raised[leader.kind] = Raised(now.decades + RAISE, step.at_ms, now.alarms + 1)
+        if leader.share != PROOF_SHARE:
+            self._raise(leader, step.at_ms)
             self._set_bars()
         self.speaks = True
         return leader
@@ -258,12 +299,25 @@ class Monitor:
     def _lasting(self, kind: str, at_ms: int) -> Raised:
         """Return what is left of a raised bar: it comes down evenly over the time of the budget."""
         was = self._raised.get(kind, Raised(0.0, at_ms, 0))
-        gone = abs(at_ms - was.at_ms) / (self._settings.false_alarm_every * 1000)
+        gone = abs(at_ms - was.at_ms) / self._period_ms
         return Raised(0.0, at_ms, 0) if gone >= 1.0 else Raised(was.decades * (1 - gone), at_ms, was.alarms)
+
+    def _raise(self, leader: Detector, at_ms: int) -> None:
+        """Raise the bar of what has alarmed, and by less those of all that see the same readings."""
+        for detector in self._detectors:
+            if detector.share != PROOF_SHARE:
+                was = self._lasting(detector.kind, at_ms)
+                mine = detector is leader
+                share = RAISE if mine else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
+                higher = was.decades + share * self._plain_bar(detector)
+                self._raised[detector.kind] = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
+
+    def _plain_bar(self, detector: Detector) -> float:
+        return math.log10(self._arl * detector.share)
 
     def _bar(self, detector: Detector) -> float:
         raised = self._raised.get(detector.kind)
-        return math.log10(self._arl * detector.share) + (0.0 if raised is None else raised.decades)
+        return self._plain_bar(detector) + (0.0 if raised is None else raised.decades)
 
     def _set_bars(self) -> None:
         self._bars = tuple((detector, 1 / self._bar(detector)) for detector in self._detectors)
@@ -320,13 +374,33 @@ class Monitor:
             profile.recentre(expected.mean - origin)
             self._stride = max(1, int(profile.period_ms / interval_ms / TEACHERS))
         self._gap_ns = int(GAP * interval_ms * 1e6)
-        budget = self._settings.false_alarm_every * self._shares
-        self._arl = max(LEAST_ARL, float(f"{budget * 1000 / interval_ms:.2g}"))
+        readings = self._budget_readings or self._settings.false_alarm_every * 1000 / interval_ms
+        self._period_ms = readings * interval_ms
+        self._arl = max(LEAST_ARL, readings * self._shares)
         self._expected = expected
         learned = Learned(expected, errors, values, math.log10(self._arl * SHARE))
         for detector in self._detectors:
             detector.learn(learned)
         self._set_bars()
+
+    def insight(self) -> Insight:
+        """Return what a person asks about it."""
+        expected, shift = self._expected, self._shift
+        bar = math.log10(self._arl) if shift is None else self._bar(shift)
+        return Insight(
+            subject=self.subject,
+            shares=self._shares,
+            at_ms=self._at_ms,
+            heard=self._heard,
+            warmup=self._settings.warmup,
+            baseline=None if expected is None or shift is None else shift.base,
+            has_season=self._profile is not None and self._profile.curve is not None,
+            interval_s=1.0 if expected is None else expected.interval_ms / 1000,
+            decades=self.top * bar,
+            bar=bar,
+            raised=tuple((kind, raised.alarms) for kind, raised in self._raised.items() if raised.alarms > 1),
+            sentences=tuple(d.sentence(self.subject) for d in self._detectors if d.open is not None),
+        )
 
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
@@ -345,7 +419,10 @@ class Monitor:
         """Return everything it knows as plain JSON values; floats come back exactly from their `repr`."""
         return {
             "fingerprint": self.fingerprint(),
-            "own": [self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._arl, self._stride, self._origin],
+            "own": [
+                self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._arl, self._stride, self._origin,
+                self._period_ms, self.top,
+            ],
             "warmup": None if self._warmup is None else self._warmup.to_state(),
             "profile": None if self._profile is None else self._profile.to_state(),
             "expected": None if self._expected is None else self._expected.to_state(),
@@ -375,7 +452,8 @@ class Monitor:
         return monitor
 
     def _resume(self, state: MonitorState) -> None:
-        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin = figures(state["own"], 8)
+        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin, period, top = figures(state["own"], 10)
+        self._period_ms, self.top = max(1.0, period), max(0.0, top)
         self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), int(gap_ns)
         self._heard, self._stride = int(heard), max(1, int(stride))
         self._trust, self._arl = min(1.0, max(0.0, trust)), max(LEAST_ARL, arl)

@@ -5,7 +5,7 @@ This is the one mutable thing in the pure rooms, because a small board updates t
 
 from collections.abc import Sequence
 
-from edge_agent.judge.monitor import Monitor, MonitorState
+from edge_agent.judge.monitor import Insight, Monitor, MonitorState
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Subject, subjects
 from edge_agent.judge.trend import Course
@@ -76,6 +76,10 @@ class Watch:
         """Return the variables that are on their way to a limit."""
         courses = (monitor.course() for monitor in self._speaking.values())
         return [course for course in courses if course is not None]
+
+    def insights(self) -> list[Insight]:
+        """Return what a person asks about each variable."""
+        return [monitor.insight() for monitor in self._monitors.values()]
 
     def to_state(self) -> dict[str, MonitorState]:
         """Return the state of every monitor as plain JSON values, by path."""

@@ -35,7 +35,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":
 class Shift:
     """The charts of one variable, and the shift that is open."""
 
-    __slots__ = ("_base", "_charts", "_expected", "_warmup", "open")
+    __slots__ = ("_base", "_charts", "_expected", "_warmup", "decades", "open")
 
     kind = "shift"
     share = SHARE
@@ -45,6 +45,8 @@ class Shift:
         self._charts: Charts | None = None
         self._expected: Expected | None = None
         self._base: Baseline | None = None
+        self.decades = 0.0
+        """What the last reading has come to."""
         self.open: Departure | None = None
 
     def learn(self, learned: Learned) -> None:
@@ -62,7 +64,8 @@ class Shift:
             return 0.0
         charts = self._charts
         assert charts is not None
-        return charts.update(step.z, step.at_ms)
+        decades = self.decades = charts.update(step.z, step.at_ms)
+        return decades
 
     def alarm(self, step: Step) -> None:
         """Open a shift from what the highest chart has seen, or take the open one to its new level."""
@@ -94,6 +97,11 @@ class Shift:
         """Take the baseline up by what the weekday asks for."""
         if self._base is not None:
             self._base = self._base._replace(mean=self._base.mean + by)
+
+    @property
+    def base(self) -> Baseline | None:
+        """The baseline that shifts are told against."""
+        return self._base
 
     def learned_more(self) -> None:
         """Take note that the baseline has been corrected."""

@@ -1,0 +1,271 @@
+"""What every file of judge/detectors keeps to, tested by its existing; and what each of them is there for."""
+
+import gc
+import json
+import math
+import random
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.judge.monitor import Monitor, registry
+from edge_agent.judge.subject import Subject
+from edge_agent.model.checked import Name, Seconds
+from edge_agent.model.profile import PathPoint
+from edge_agent.model.site import DriftSettings
+from edge_agent.model.world import Variable
+
+START_MS = 1_699_920_000_000
+"""A Tuesday, midnight UTC."""
+STEP_MS = 300_000
+DAY = 288
+
+
+def monitor(budget=8640, warmup=200, season_s=86_400, kind="gauge", **point):
+    variable = Variable(1, "w:device:pump", "flow", "m3/h", kind, "pump")
+    subject = Subject(variable, PathPoint(name=Name("flow"), path="$", kind=kind, **point))
+    drift = DriftSettings(Seconds(budget * STEP_MS / 1000), warmup, Seconds(season_s))
+    return Monitor(subject, drift)
+
+
+def feed(watched, values, start=0, step_ms=STEP_MS):
+    """Return (place, kind) of each alarm."""
+    found = []
+    for place, value in enumerate(values):
+        at_ms = START_MS + (start + place) * step_ms
+        alarm = watched.missed(at_ms) if value is None else watched.update(value, at_ms * 1_000_000, at_ms)
+        assert 0 <= watched.score <= 1
+        if alarm is not None:
+            found.append((place, alarm.kind))
+    return found
+
+
+def normal(seed, count, mean=10.0, sigma=1.0):
+    rng = random.Random(seed)
+    return [rng.gauss(mean, sigma) for _ in range(count)]
+
+
+def daily(seed, count, swing=3.0, start=0):
+    rng = random.Random(seed)
+    return [rng.gauss(0, 1) + swing * math.sin(2 * math.pi * (start + t) / DAY) for t in range(count)]
+
+
+def stuck(v):
+    return [v[0]] * len(v)
+
+
+def still(v):
+    return [v[0] + (x - v[0]) / 100 for x in v]
+
+
+TROUBLES = {
+    "shift": ({}, lambda v: [x + 2 for x in v], 30),
+    "variance": ({}, lambda v: [10 + (x - 10) * 2 for x in v], 120),
+    "spike": ({}, lambda v: [30.0, *v[1:]], 1),
+    "stuck": ({}, stuck, 8),
+    "still": ({}, still, 40),
+    "missing": ({}, lambda v: [None] * len(v), 8),
+    "limit": ({"alarm_above": 20.0}, lambda v: [21.0, *v[1:]], 1),
+    "rate": ({"max_rate": 0.1}, lambda v: [v[0] + 0.11 * STEP_MS / 1000, *v[1:]], 1),
+}
+"""For each detector: its point's settings, what happens to good readings, and within how many it must be said."""
+EXEMPT = {"season"}
+"""Has a test of its own below: it takes days."""
+
+
+def test_each_detector_has_a_trouble_it_is_there_for():
+    assert set(registry()) == set(TROUBLES) | EXEMPT
+
+
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_each_trouble_is_noticed_in_time_said_with_numbers_and_ends(kind):
+    point, trouble, within = TROUBLES[kind]
+    watched = monitor(season_s=0, **point)
+    before = feed(watched, normal(3, 900))
+    assert not before
+    trouble_values = trouble(normal(4, 120))
+    found = feed(watched, trouble_values[:within], start=900)
+    at = next((place for place, which in found if which == kind), None)
+    assert at is not None, found
+    said = next(f for f in watched.findings({}, START_MS) if f.kind == kind)
+    assert "pump.flow" in said.sentence
+    assert any(c.isdigit() for c in said.sentence) or kind == "still"
+    assert said.since_ms >= START_MS
+    feed(watched, trouble_values[within:], start=900 + within)
+    feed(watched, normal(5, 2500), start=1020)
+    assert not [f for f in watched.findings({}, START_MS) if f.kind == kind], "it ends when it ends"
+
+
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_a_restart_in_the_middle_of_a_trouble_changes_nothing(kind):
+    point, trouble, within = TROUBLES[kind]
+    whole = monitor(**point)
+    values = [*normal(3, 900), *trouble(normal(4, 120)), *normal(5, 200)]
+    cut = 900 + max(1, within // 2)
+    feed(whole, values[:cut])
+    state = json.loads(json.dumps(whole.to_state(), allow_nan=False))
+    again = Monitor.from_state(whole.subject, whole._settings, state)
+    assert again.to_state() == whole.to_state()
+    assert feed(again, values[cut:], start=cut) == feed(whole, values[cut:], start=cut)
+    assert again.to_state() == whole.to_state()
+
+
+def test_nothing_is_said_of_the_first_readings():
+    watched = monitor()
+    for place, value in enumerate([*normal(1, 20), *normal(2, 100, mean=99)]):
+        watched.update(value, place * STEP_MS * 10**6, START_MS + place * STEP_MS)
+        assert watched.score == 0.0
+
+
+def test_a_season_is_learned_in_the_warm_up_and_a_shift_under_it_is_found_soon():
+    delays = []
+    for seed in range(6):
+        watched = monitor(warmup=3 * DAY)
+        feed(watched, daily(seed, 5 * DAY))
+        assert watched._profile.curve is not None
+        found = feed(watched, [x + 2 for x in daily(seed + 50, 100, start=5 * DAY)], start=5 * DAY)
+        delays.append(found[0][0] if found else 100)
+    assert sum(delays) / len(delays) <= 20
+
+
+def test_noise_has_no_season():
+    watched = monitor(warmup=3 * DAY)
+    feed(watched, normal(8, 4 * DAY))
+    assert watched._profile.curve is None
+
+
+def test_a_changed_season_is_noticed():
+    watched = monitor(warmup=3 * DAY)
+    feed(watched, daily(1, 5 * DAY))
+    found = feed(watched, [-x for x in daily(2, 3 * DAY, start=5 * DAY)], start=5 * DAY)
+    assert found, "the day runs backwards"
+
+
+def test_a_bar_is_raised_by_alarms_and_says_so():
+    watched = monitor(season_s=0)
+    level = 0.0
+    rng = random.Random(7)
+    values = normal(7, 400)
+    for _ in range(6):
+        level += 6
+        values += [rng.gauss(10 + level, 1) for _ in range(150)]
+    feed(watched, values)
+    assert "more alarms than budgeted" in " ".join(f.sentence for f in watched.findings({}, START_MS))
+
+
+def test_a_new_level_becomes_the_usual_one_and_the_way_back_is_news():
+    watched = monitor(season_s=0)
+    feed(watched, normal(1, 600))
+    found = feed(watched, normal(2, 2000, mean=15), start=600)
+    assert found[0][0] < 10
+    assert not watched.findings({}, START_MS), "it has rested there for more than four warm-ups"
+    assert feed(watched, normal(3, 60), start=2600)[0][0] < 10
+
+
+def test_a_counter_that_wraps_or_is_reset_is_no_trouble():
+    watched = monitor(kind="counter", max_rate=1.0)
+    values = [*range(0, 60_000, 100), *range(0, 60_000, 100), *range(5, 500, 5)]
+    assert not feed(watched, values)
+
+
+BAD_STREAMS = {
+    "constant": [5.0] * 600,
+    "two levels": [0.0, 1.0] * 300,
+    "seldom two levels": ([0.0] * 50 + [1.0] * 50) * 6,
+    "huge": [1e308, -1e308] * 300,
+    "huge once": [*normal(1, 300), 1e308, *normal(2, 300)],
+    "denormal": [5e-324, 0.0] * 300,
+    "unit changes": [*normal(1, 400, mean=20), *normal(2, 200, mean=68, sigma=1.8)],
+    "all missing": [None] * 600,
+    "half missing": [None, 1.0] * 300,
+    "holes": ([*normal(1, 40), *[None] * 20]) * 10,
+}
+
+
+@pytest.mark.parametrize("name", BAD_STREAMS)
+def test_no_stream_breaks_it_or_makes_it_grow(name):
+    watched = monitor(warmup=100)
+    values = BAD_STREAMS[name]
+    feed(watched, values)
+    grown = _size(watched)
+    for turn in range(1, 4):
+        feed(watched, values, start=turn * len(values))
+    assert _size(watched) <= grown + 300, "no more than a second warm-up is gathered"
+    for finding in watched.findings({}, START_MS):
+        assert 0 <= finding.score <= 1
+        assert 0 <= finding.confidence < 1 or finding.kind in ("limit", "missing")
+        assert "nan" not in finding.sentence
+        assert "inf" not in finding.sentence
+    json.dumps(watched.to_state(), allow_nan=False)
+
+
+def _size(watched):
+    return json.dumps(watched.to_state()).count(",")
+
+
+clocks = st.lists(
+    st.sampled_from([0, 1, STEP_MS, STEP_MS, STEP_MS, -3_600_000, 3_600_000, 40 * 365 * 86_400_000]), min_size=1
+)
+values = (
+    st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1.0, 1e308, -1e308, 5e-324]) | st.none()
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(values, min_size=1, max_size=300), clocks, st.integers(0, 3))
+def test_any_values_on_any_clock_give_scores_and_a_state_that_can_be_kept(stream, steps, seed):
+    watched = monitor(warmup=20)
+    feed(watched, normal(seed, 60))
+    at_ms = START_MS + 60 * STEP_MS
+    for place, value in enumerate(stream):
+        at_ms = min(2**42, max(0, at_ms + steps[place % len(steps)]))
+        if value is None:
+            watched.missed(at_ms)
+        else:
+            watched.update(value, at_ms * 1_000_000, at_ms)
+        assert 0 <= watched.score <= 1
+        for finding in watched.findings({}, at_ms):
+            assert math.isfinite(finding.score)
+    state = json.loads(json.dumps(watched.to_state(), allow_nan=False))
+    again = Monitor.from_state(watched.subject, watched._settings, state)
+    assert again.to_state() == watched.to_state()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers(-(2**70), 2**70) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["own", "warmup", "profile", "expected", "detectors", "raised", "said"]), json_values)
+def test_a_state_with_any_part_exchanged_is_taken_or_left_and_never_breaks(part, other):
+    watched = monitor(warmup=60)
+    feed(watched, normal(1, 120))
+    damaged = {**json.loads(json.dumps(watched.to_state())), part: other}
+    again = Monitor.from_state(watched.subject, watched._settings, damaged)
+    feed(again, normal(2, 30), start=120)
+
+
+def test_the_same_readings_give_the_same_state():
+    one, other = monitor(), monitor()
+    assert feed(one, daily(4, 700)) == feed(other, daily(4, 700))
+    assert one.to_state() == other.to_state()
+
+
+def test_a_variable_weighs_little():
+    watched = monitor(season_s=0, warmup=60)
+    feed(watched, normal(1, 400))
+    seen, left = set(), [watched]
+    size = 0
+    while left:
+        each = left.pop()
+        if id(each) in seen or isinstance(each, (type, str, Subject, DriftSettings)) or callable(each):
+            continue
+        seen.add(id(each))
+        size += sys.getsizeof(each)
+        left += [r for r in gc.get_referents(each) if not isinstance(r, type)]
+    assert size < 7000
