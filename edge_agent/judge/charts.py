@@ -3,6 +3,7 @@
 A chart remembers with which reading it last left zero: that is when a change it sees began.
 """
 
+import functools
 import math
 from array import array
 from typing import NamedTuple
@@ -43,17 +44,15 @@ class Charts:
     def __init__(self, ks: tuple[float, ...], bar: float) -> None:
         self._ks = ks
         self._bar = bar
-        self._widening = -1.0
         self.widen(0.0)
         self.reset()
 
     def widen(self, standard_error: float) -> None:
-        """Allow for a reference that is off by a standard error, in sigma."""
-        widening = ALLOWANCE * standard_error
-        # Seldom made anew, so that the sets of all variables are shared.
-        if widening == 0.0 or abs(widening - self._widening) > self._widening / 16:
-            self._widening = widening
-            self._rows = tuple((k + widening, *line(k, self._bar)) for k in self._ks)
+        """Allow for a reference that is off by a standard error, in sigma; to an eighth, so that variables share it."""
+        if standard_error > 0.0:
+            standard_error = math.exp(round(8 * math.log(standard_error)) / 8)
+        self._widening = ALLOWANCE * standard_error
+        self._rows = _rows(self._ks, self._bar, self._widening)
 
     def reset(self) -> None:
         """Begin anew."""
@@ -116,12 +115,16 @@ class Charts:
         """Go on from what `to_state` returned. Raises WireError."""
         count = 2 * len(self._ks)
         found = figures(state, 2 + 3 * count)
-        self._widening = -1.0
-        self.widen(found[0] / ALLOWANCE)
+        self.widen(abs(found[0]) / ALLOWANCE)
         self._heard = int(found[1])
         self._sums = [max(0.0, s) for s in found[2 : 2 + count]]
         self._left = array("q", map(int, found[2 + count : 2 + 2 * count]))
         self._left_ms = array("q", map(int, found[2 + 2 * count :]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _rows(ks: tuple[float, ...], bar: float, widening: float) -> tuple[tuple[float, float, float], ...]:
+    return tuple((k + widening, *line(k, bar)) for k in ks)
 
 
 def standard_error(size: float) -> float:

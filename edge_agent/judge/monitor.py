@@ -192,7 +192,7 @@ class Monitor:
             expected.innovate(step)
         top = 0.0
         leader = None
-        for detector, per_bar in self._bars:
+        for detector, per_bar in zip(self._detectors, self._bars, strict=True):
             decades = detector.update(step)
             if decades > 0.0:
                 part = decades * per_bar
@@ -320,7 +320,7 @@ class Monitor:
         return self._plain_bar(detector) + (0.0 if raised is None else raised.decades)
 
     def _set_bars(self) -> None:
-        self._bars = tuple((detector, 1 / self._bar(detector)) for detector in self._detectors)
+        self._bars = tuple(1 / self._bar(detector) for detector in self._detectors)
 
     def _teach(self, expected: Expected, step: Step, top: float) -> None:
         """Let the reading teach the season, and a full block the baseline; and let raised bars come down."""
