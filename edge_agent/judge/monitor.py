@@ -169,7 +169,7 @@ class Monitor:
         self._set_bars()
         self._said = NOTHING_SAID
 
-    def update(self, value: float, mono_ns: int, at_ms: int) -> Detector | None:  # noqa: C901 - the hot path
+    def update(self, value: float, mono_ns: int, at_ms: int) -> Detector | None:  # noqa: C901, PLR0912 - the hot path
         """Take a good reading, a number, with the monotonic and the wall time of it; return what has alarmed."""
         if not -HUGEST < value < HUGEST:
             value = math.copysign(HUGEST, value)
@@ -181,12 +181,11 @@ class Monitor:
         step.value, step.at_ms, step.mono_ns, step.elapsed_ns = value, at_ms, mono_ns, elapsed_ns
         if self._trust < 1.0:
             self._regain()
-        expected = self._expected
+        expected, profile = self._expected, self._profile
         if expected is None:
             step.ready = step.follows = False
         else:
             step.follows = 0 <= elapsed_ns <= self._gap_ns
-            profile = self._profile
             if profile is not None and at_ms >= profile.midnight_ms:
                 self._turn_day(expected, profile, at_ms)
             expected.innovate(step)
@@ -199,8 +198,11 @@ class Monitor:
                 if part > top:
                     top, leader = part, detector
         self.top = top
-        if expected is not None and self._heard % self._stride == 0:
-            self._teach(expected, step, top)
+        if expected is not None:
+            if profile is not None and self._heard % self._stride == 0:
+                self._teach(expected, profile, step)
+            if expected.block_is_full:
+                self._end_block(expected, step.at_ms, trusted=top < SUSPICION)
         if self._warmup is not None:
             self._warm(self._warmup, step)
         if top > 1.0 and leader is not None:
@@ -322,22 +324,24 @@ class Monitor:
     def _set_bars(self) -> None:
         self._bars = tuple(1 / self._bar(detector) for detector in self._detectors)
 
-    def _teach(self, expected: Expected, step: Step, top: float) -> None:
-        """Let the reading teach the season, and a full block the baseline; and let raised bars come down."""
-        profile = self._profile
-        if profile is not None and step.ready and -CLIP < step.error < CLIP:
-            if profile.add(step.at_ms, step.value - expected.mean):
-                self._season_over(profile)
-            if profile.curve is not None:
-                profile.add_day(step.at_ms, step.value)
-            profile.add_scatter(step.at_ms, abs(step.error) ** POWER)
-        if expected.block_is_full:
-            expected.learn(trusted=top < SUSPICION)
-            if self._shift is not None:
-                self._shift.learned_more()
-            if self._raised:
-                self._raised = {kind: self._lasting(kind, step.at_ms) for kind in self._raised}
-                self._set_bars()
+    def _teach(self, expected: Expected, profile: Profile, step: Step) -> None:
+        """Let the reading teach the season."""
+        if not step.ready or not -CLIP < step.error < CLIP:
+            return
+        if profile.add(step.at_ms, step.value - expected.mean):
+            self._season_over(profile)
+        if profile.curve is not None:
+            profile.add_day(step.at_ms, step.value)
+        profile.add_scatter(step.at_ms, abs(step.error) ** POWER)
+
+    def _end_block(self, expected: Expected, at_ms: int, *, trusted: bool) -> None:
+        """Let a full block of readings correct the baseline; and let raised bars come down."""
+        expected.learn(trusted=trusted)
+        if self._shift is not None:
+            self._shift.learned_more()
+        if self._raised:
+            self._raised = {kind: self._lasting(kind, at_ms) for kind in self._raised}
+            self._set_bars()
 
     def _turn_day(self, expected: Expected, profile: Profile, at_ms: int) -> None:
         by = profile.turn_day(at_ms, expected.noise)

@@ -130,6 +130,12 @@ def test_a_season_is_learned_in_the_warm_up_and_a_shift_under_it_is_found_soon()
     assert sum(delays) / len(delays) <= 20
 
 
+def test_a_variable_read_each_second_learns_on_though_a_day_has_many_readings():
+    watched = monitor(warmup=60)
+    feed(watched, normal(1, 60 + 480), step_ms=1000)
+    assert watched.insight().baseline.size > 400
+
+
 def test_noise_has_no_season():
     watched = monitor(warmup=3 * DAY)
     feed(watched, normal(8, 4 * DAY))
