@@ -13,6 +13,7 @@ from edge_agent.twin.frames import Frame
 from edge_agent.twin.framing import framer, wrong_framing
 from edge_agent.twin.paths import MISSING, compile_path, find, parse_message, path_value
 from edge_agent.twin.planner import plan
+from edge_agent.twin.soundness import IDENTIFICATION
 from edge_agent.twin.spoken import understood, wrong_point
 
 FOLDER = Path(__file__).parent.parent / "firmware_profiles"
@@ -52,7 +53,17 @@ def test_point_names_are_unique_and_text_is_not_watched_for_drift(path):
     points = load(path).points
     assert points
     assert len({point.name for point in points}) == len(points)
-    assert not [p.name for p in points if p.drift and (p.identity is not None or getattr(p, "type", "") == "string")]
+    text = [
+        p for p in points if getattr(p, "type", "") == "string" or getattr(p, "enum", {}) or getattr(p, "flags", {})
+    ]
+    assert not [p.name for p in points if p.drift and (p.identity is not None or p in text)]
+
+
+def test_what_its_identity_names_is_read(path):
+    profile = load(path)
+    firmware = profile.identity.firmware
+    named = {each.point for each in profile.identity.expect} | ({firmware.point} if firmware is not None else set())
+    assert named <= {point.name for point in profile.points}
 
 
 def test_alarms_lie_within_the_range_of_the_point(path):
@@ -113,7 +124,8 @@ def test_its_examples_give_exactly_their_values_and_cover_every_point(path):
         assert found == example.values
         assert {name: type(value) for name, value in found.items()} == {n: type(v) for n, v in example.values.items()}
         shown |= example.values.keys()
-    assert shown == {point.name for point in profile.points}
+    objects = {point.name for point in profile.points if getattr(point, "function", 0) == IDENTIFICATION}
+    assert shown | objects == {point.name for point in profile.points}
 
 
 def test_its_examples_have_a_zero_where_zero_can_be(path):

@@ -589,6 +589,7 @@ REVERTING = (
     point("limit", 5, "uint16", 3, write=WriteRule((0, 100), reverts=TIMER)),
     point("revert_s", 6, "uint16", 3),
     point("mode", 7, "uint16", 3, enum={"0": "off", "3": "on"}, write=WriteRule((0, 3), function=16)),
+    point("lamp", 1, "bool", 1, write=WriteRule((0, 1), function=15)),
 )
 
 
@@ -597,10 +598,11 @@ def test_a_write_that_shall_hold_for_a_time_is_taken_back_by_the_device_itself()
         await link.write("m", "relay", value=True, hold_s=2.5)
         await link.write("m", "limit", 40, hold_s=300.0)
         await link.write("m", "mode", "off")
+        await link.write("m", "lamp", value=True)
         return [pdu.hex() for _, pdu in line.requests]
 
     sent = bus_test(scenario, lambda unit, pdu: pdu[:5], points=REVERTING, limits=PATIENT)
-    assert sent == ["0502000019", "060006012c", "0600050028", "100007000102" + "0000"]
+    assert sent == ["0502000019", "060006012c", "0600050028", "100007000102" + "0000", "0f0001000101" + "01"]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ class Wire(ModbusProtocol):
         try:
             async with asyncio.timeout(_CONNECT_S):
                 self.transport, _ = await self.call_create()
+                await asyncio.sleep(0)  # a port is set up in the loop's next turn, and must not be closed before
         except (OSError, ValueError) as error:  # TimeoutError is one of the former; a port that is no terminal
             raise LinkError(f"cannot connect: {error or 'no answer'}") from error
 
