@@ -27,7 +27,9 @@ values = st.one_of(
 )
 qualities = st.sampled_from(["good", "uncertain:stale", "bad:timeout", "bad:unknown"])
 times_ms = st.integers(-(2**40), 2**42)
-states = st.builds(State, values, times_ms, qualities)
+# A world holds no -0.0 (twin/integrate.py): it equals 0.0, and no delta would tell the two apart.
+standing = values.map(lambda value: value + 0.0 if type(value) is float else value)
+states = st.builds(State, standing, times_ms, qualities)
 
 
 def alarms(number: int) -> st.SearchStrategy[Anomaly]:
