@@ -207,6 +207,27 @@ def test_pain_03_late_rtu_reply_is_never_the_next_register():
         assert found in ("timeout", "garbage", "mismatch", {"a": 0}, {"b": 10}, {"c": 20})
 
 
+def test_pain_03_an_answer_of_a_wrong_length_may_be_followed_by_the_right_one_which_is_nobody_elses():
+    turns = [True]
+
+    def answer(unit, pdu):
+        wrong = registers_pdu(666, 667) if turns and turns.pop() else None
+        return [(0.0, wrong), (0.1 if wrong else 0.15, own_address(unit, pdu))]
+
+    async def scenario(link, line):
+        first, second, third = link.polls
+        with pytest.raises(WireError, match="wanted 2"):
+            await link.read(first)
+        found = {}
+        for poll in (second, third):
+            with contextlib.suppress(LinkError, WireError):
+                found |= values(await link.read(poll))
+        return found
+
+    for name, value in bus_test(scenario, answer, limits=BusLimits(timeout=Seconds(0.3))).items():
+        assert value == {"b": 10, "c": 20}[name]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_pain_03_whatever_the_delays_a_value_is_that_of_its_own_register(seed):
     """One-register reads of one unit: the worst case, for every answer looks like every other."""

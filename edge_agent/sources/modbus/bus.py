@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge_agent.model.checked import shown
 from edge_agent.model.errors import LinkError, TrustError, WireError
-from edge_agent.model.profile import RegisterPoint, WriteRule
+from edge_agent.model.profile import RegisterPoint
 from edge_agent.model.reading import GOOD, Anchor, Instant, Reading, Value, bad
 from edge_agent.sources import Clock, Poll
+from edge_agent.sources.modbus import writing
 from edge_agent.sources.modbus.address import Address
 from edge_agent.sources.modbus.device import Device
 from edge_agent.sources.modbus.wire import (
@@ -27,7 +27,6 @@ from edge_agent.sources.modbus.wire import (
     identification_request,
     pulse_request,
     read_request,
-    write_request,
 )
 from edge_agent.twin.bustime import Load, Serial, outlook
 from edge_agent.twin.codec import BIT_FUNCTIONS, BlockDecoder, Decoded, decode, encode
@@ -138,18 +137,18 @@ class ModbusBus:
             raise TrustError(f"{where}: got a write to a point that this bus does not have")
         if device.unit == 0:
             raise TrustError(f"{where}: got a write to unit 0, which every device of a bus obeys")
-        rule = _allowed(target, value, hold_s, where)
+        rule = writing.allowed(target, value, hold_s, where)
         if hold_s is not None and rule.reverts is not None and rule.reverts.by == "pulse":
             assert rule.reverts.address is not None
             ticks = round(hold_s / rule.reverts.tick)
             await self._send(device, pulse_request(rule.reverts.address, ticks), where)
             return
         exponent = await self._exponent(device, target)
-        request = _write(target, rule, value, exponent, self._base(device, target), where)
+        request = writing.request(target, rule, value, exponent, self._base(device, target), where)
         if hold_s is not None and rule.reverts is not None:
             timer = device.points[str(rule.reverts.point)]
             registers = encode(timer, round(hold_s / rule.reverts.tick))
-            await self._send(device, _registers(timer, registers, self._base(device, timer)), where)
+            await self._send(device, writing.registers_request(timer, registers, self._base(device, timer)), where)
         await self._send(device, request, where)
 
     def loads(self) -> list[Load]:
@@ -320,7 +319,10 @@ class ModbusBus:
             self._disordered(device, wanted)
             raise
         else:
-            return body, self._answered(device, sent_at, wanted)
+            at = self._answered(device, sent_at, wanted)
+            if wanted.size not in (0, len(frame.pdu)):
+                self._disordered(device, wanted)  # whoever reads it refuses it, and the right one may yet come
+            return body, at
         finally:
             device.free_at = loop.time() + device.limits.pause
 
@@ -436,42 +438,3 @@ def _spare_read(block: Block, start: int) -> bytes | None:
 def _answer_length(read: bytes) -> int:
     count = int.from_bytes(read[3:5])
     return 2 + ((count + 7) // 8 if read[0] in BIT_FUNCTIONS else 2 * count)
-
-
-def _allowed(point: RegisterPoint, value: Value, hold_s: float | None, where: str) -> WriteRule:
-    """Return the rule by which a value may be written. Raises TrustError when it may not."""
-    rule = point.write
-    if rule is None or point.function not in (1, 3):
-        raise TrustError(f"{where}: got a write to a point that its profile does not make writable")
-    number: Value = value
-    if point.enum:
-        number = next((int(raw) for raw, name in point.enum.items() if name == value), None)
-    if number is None or isinstance(number, str):
-        low, high = rule.range
-        raise TrustError(f"{where}: got {shown(value)}, wanted {low:g} to {high:g}")
-    refusal = rule.refusal(number)
-    if refusal:
-        raise TrustError(f"{where}: {refusal}")
-    reverts = rule.reverts
-    if hold_s is None:
-        if reverts is not None and reverts.always:
-            raise TrustError(f"{where}: got a write for ever, wanted one that says how long it shall hold")
-    elif reverts is None or reverts.by == "message" or (reverts.by == "pulse" and value is not True):
-        raise TrustError(f"{where}: got a write that shall hold for {hold_s:g} s, which the device cannot take back")
-    elif not reverts.tick <= hold_s <= reverts.longest:
-        raise TrustError(f"{where}: got a hold of {hold_s:g} s, wanted {reverts.tick:g} to {reverts.longest:g} s")
-    return rule
-
-
-def _write(point: RegisterPoint, rule: WriteRule, value: Value, exponent: int | None, base: int, where: str) -> bytes:
-    try:
-        registers = encode(point, value, exponent)
-    except ValueError as error:
-        raise TrustError(f"{where}: {error}") from error
-    return _registers(point, registers, base, rule.function)
-
-
-def _registers(point: RegisterPoint, registers: list[int], base: int, function: int | None = None) -> bytes:
-    if function is None:
-        function = 5 if point.function == 1 else 6 if len(registers) == 1 else 16
-    return write_request(function, point.address + base, registers)
