@@ -344,7 +344,7 @@ def test_a_frame_that_comes_byte_by_byte_is_read():
 
 
 def test_a_line_that_never_falls_silent_is_given_up_with_its_reason_and_bounded(monkeypatch):
-    monkeypatch.setattr("edge_agent.sources.modbus.bus._NOISY_S", 0.2)
+    monkeypatch.setattr("edge_agent.sources.modbus.exchange._NOISY_S", 0.2)
 
     async def scenario(link, line):
         async def chatter():
@@ -359,7 +359,7 @@ def test_a_line_that_never_falls_silent_is_given_up_with_its_reason_and_bounded(
                 await link.read(link.polls[0])
             reasons.append(refusal.value.reason)
         task.cancel()
-        return reasons, len(link._wire.recv_buffer), len(link._wire._frames)
+        return reasons, len(link._exchange._wire.recv_buffer), len(link._exchange._wire._frames)
 
     reasons, buffered, frames = bus_test(scenario, own_address)
     assert reasons == ["garbage"] * 3

@@ -1,7 +1,7 @@
 """Modbus over TCP, TLS and serial lines: one owner for each socket or port, one request at a time.
 
-address.py reads urls, wire.py is all that knows the library, device.py is what is known of one unit, bus.py
-asks, writing.py says what may be written.
+address.py reads urls, wire.py is all that knows the library, device.py is what is known of one unit,
+exchange.py makes one request, bus.py asks, writing.py says what may be written.
 """
 
 import ssl
