@@ -26,7 +26,7 @@ from edge_agent.store.doubt import Doubt, keep_doubt, read_doubt
 from edge_agent.store.keys import load_or_make
 from edge_agent.store.lock import Lock
 from edge_agent.store.log import Log
-from edge_agent.store.rotations import read_ring, read_rotations, settle_rotation
+from edge_agent.store.rotations import read_rotations, readable_ring, settle_rotation
 from edge_agent.store.shelf import Item, Shelf
 from edge_agent.store.snapshots import Snapshots, Stored
 from edge_agent.sync import Standing
@@ -66,7 +66,7 @@ def open_store(site: Site, undo: contextlib.ExitStack) -> Store:
     data = DataDir(Path(settings.agent.data_dir))
     undo.callback(Lock.take(data).release)
     key = load_or_make(data, site.world_id)
-    keys = read_ring(data, key.public)
+    keys, _ = readable_ring(data, key.public)
     snapshots = Snapshots.open(data.snapshots, settings.sync.snapshots_kept)
     notes: list[Entry] = []
     if snapshots.fault:
@@ -81,11 +81,13 @@ def open_store(site: Site, undo: contextlib.ExitStack) -> Store:
     log.keep_from(snapshots.oldest_seq() + 1)
     newest = log.read(log.head.seq, 1) if log.head.seq else []
     key = settle_rotation(data, site.world_id, key, newest[-1].envelope if newest else None)
-    keys = read_ring(data, key.public)
+    keys, unreadable = readable_ring(data, key.public)
+    if unreadable:
+        notes.append(Entry("rebaseline", {"reason": unreadable, "lost": False}))
     restored = restore(site.world_id, log.head[:2], log.records, snapshots.list(), keys)
     notes += restored.notes
     standing = restored.standing if doubt is None else restored.standing._replace(locked=doubt.reason)
-    rotations, baselines = read_rotations(data), Baselines(data.baselines)
+    rotations, baselines = b"" if unreadable else read_rotations(data), Baselines(data.baselines)
     before = restored.before
     return Store(data, key, keys, rotations, log, snapshots, baselines, standing, before, tuple(notes))
 

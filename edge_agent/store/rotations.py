@@ -38,6 +38,17 @@ def read_ring(where: DataDir, known: PublicKey, disk: Disk | None = None) -> Key
         raise TrustError(f"{where.rotations}: {error}") from error
 
 
+def readable_ring(where: DataDir, known: PublicKey, disk: Disk | None = None) -> tuple[Keyring, str]:
+    """Return what `read_ring` does; when a record in it does not hold, the known key alone and why.
+
+    A start goes on without: older keys only matter for what is older. Raises StoreError.
+    """
+    try:
+        return read_ring(where, known, disk), ""
+    except TrustError as error:
+        return Keyring(known), str(error)
+
+
 def begin_rotation(where: DataDir, disk: Disk | None = None) -> PrivateKey:
     """Make the next key, durable beside the one in use. Raises StoreError."""
     disk = disk or Disk()
@@ -57,10 +68,10 @@ def end_rotation(where: DataDir, world_id: str, rotating: bytes, disk: Disk | No
     key = load_private(where.next_key, disk)
     rotation = unseal_rotation(rotating, key.public)
     _check_key(where, rotation, key)
-    kept = read_rotations(where, disk)
+    kept = _readable(read_rotations(where, disk))
     with telling(where.private_key, "put the next key in its place"):
-        if rotating not in split(kept):
-            write_aside(disk, where.rotations, kept + rotating)
+        if rotating not in kept:
+            write_aside(disk, where.rotations, b"".join([*kept, rotating]))
         disk.rename(where.next_key, where.private_key)
         disk.sync_folder(where.keys)
     show_public(where.public_key, key.public, world_id, disk)
@@ -87,10 +98,18 @@ def settle_rotation(
         with telling(where.next_key, "remove a key that was never used"):
             remove(disk, where.next_key)
             disk.sync_folder(where.keys)
-    ring = read_ring(where, key.public, disk)
+    ring, _ = readable_ring(where, key.public, disk)
     if ring.newest.raw != key.public.raw:
         raise TrustError(_lost(where, ring.rotations[-1]))
     return key
+
+
+def _readable(rotations: bytes) -> list[bytes]:
+    """Return the rotating records, none when they are damaged: then there is no way from the older keys any more."""
+    try:
+        return split(rotations)
+    except WireError:
+        return []
 
 
 def _rotation_from(key: PublicKey, newest: bytes | None) -> Rotation | None:

@@ -349,6 +349,27 @@ def test_a_rotation_survives_starts_squashes_and_restores_with_the_old_key_in_th
         assert unseal_snapshot(store.snapshots.list()[0].envelope, store.key.public).world.version == fresh.seq
 
 
+def test_rotations_that_are_damaged_anywhere_never_keep_the_gateway_from_starting(gateway):
+    found, _ = gateway
+    rotate(found)
+    last = run(found, 1.0)
+    path = data_of(found).rotations
+    whole = path.read_bytes()
+    rng = random.Random(2)
+    for place in sorted(rng.sample(range(len(whole)), 6)):
+        for hurt in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            path.write_bytes(hurt)
+            after = run(found, 2.0)
+            assert after.world.version > last.world.version
+            last = after
+    path.write_bytes(whole)
+    assert verdict(found).fault is None
+    assert "rotations" in str(entries(found, "rebaseline")[0]["reason"])
+    path.write_bytes(whole[:9])
+    rotate(found)
+    assert run(found, 3.0).world.version > last.world.version
+
+
 def test_a_hole_is_told_on_the_chain_with_its_place(gateway):
     found, before = gateway
     segment = min(data_of(found).log.glob("0*.seg"))
