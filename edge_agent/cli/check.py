@@ -14,7 +14,7 @@ from edge_agent.judge.comparison import bound_of
 from edge_agent.judge.rulebook import rulebook_in_words
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.layout import variable_path
-from edge_agent.model.site import Site
+from edge_agent.model.site import TRUST_WEIGHTS, Site, Source
 from edge_agent.service.clock import Clock
 from edge_agent.service.wiring import links
 from edge_agent.sources import Foreseeing, Link
@@ -81,6 +81,7 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
     ]
     if limits:
         yield f"  alarm when {', '.join(limits)}"
+    yield from _shared(site)
     yield from _compared(site)
     for rule in settings.transitions:
         when = f"{rule.when.variable} is {rule.when.is_} {rule.when.value} for {rule.when.lasting:g} s"
@@ -106,3 +107,16 @@ def _compared(site: Site) -> Iterator[str]:
         if bound is not None:
             how = f"by {bound:g}{unit} at most" + (f", for {pair.lasting:g} s" if pair.lasting else "")
         yield f"  {pair.variable} is held against {pair.with_}: {how}"
+
+
+def _shared(site: Site) -> Iterator[str]:
+    """Tell of variables that several sources give, and whom their name means while all of them are well."""
+    given: dict[str, list[Source]] = {}
+    for source in site.sources:
+        for point in source.points:
+            given.setdefault(variable_path(source.entity, point.name), []).append(source)
+    for path, sources in given.items():
+        if len(sources) > 1:
+            ranked = sorted(sources, key=lambda source: -TRUST_WEIGHTS[source.trust])
+            said = ", ".join(f"{source.name} ({source.trust} {TRUST_WEIGHTS[source.trust]:g})" for source in ranked)
+            yield f"  {path} is given by {said}: the trust model decides"

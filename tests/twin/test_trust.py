@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from sites import site
+from sites import site, written
 from test_sync import Bench
 from worlds import KEY
 
+from edge_agent.cli.main import main
 from edge_agent.judge.findings import ALONE
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import Anchor, Instant, Reading
@@ -193,3 +194,11 @@ def test_entities_that_are_one_have_one_variable_between_them(tmp_path):
     assert floor.believed == "sensor"
     assert floor.standing.world.entities[FLOOR].state == "calm"
     assert [entry.facts["believed"] for entry in floor.entries("trust")] == ["sensor"]
+
+
+def test_check_says_whom_the_name_means(tmp_path, capsys):
+    assert main(["check", str(written(tmp_path, TWO))]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "floor.temp is given by sensor (hardware_sensor 0.95), bms (primary_api 0.88): the trust model decides" in told
+    )
