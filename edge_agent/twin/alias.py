@@ -23,7 +23,8 @@ WEIGHTS = {
     "relationship_context": 0.15,
     "temporal_coherence": 0.1,
 }
-AUTO_MERGE, SUGGEST_MERGE, NO_MERGE, SPLIT_REVIEW = 0.9, 0.75, 0.6, 0.4
+AUTO_MERGE, SUGGEST_MERGE, SPLIT_REVIEW = 0.9, 0.75, 0.4
+"""From which score two entities are joined, and proposed to a person; below which a merge is to be looked at again."""
 HIGH_SIGNAL = ("serial", "ip", "url")
 """Attributes that tell one thing from all others of its kind."""
 UNSPECIFIC = "device"
@@ -117,6 +118,16 @@ def split(world: World, absorbed: str) -> World:
     if absorbed in aliases:
         del aliases[len(aliases) - 1 - aliases[::-1].index(absorbed)]  # the last: the merge's own
     return replace_entity(world, kept, aliases=tuple(aliases))
+
+
+def doubtful(world: World, entity: str) -> Iterator[tuple[str, float]]:
+    """Give the links in an entity's cluster between what is no longer alike, and the score without the link."""
+    for each in cluster(world, entity):
+        kept = next((other for relation, other in world.entities[each].relations if relation == SAME_AS), None)
+        if kept is not None:
+            score = likeness(split(world, each), each, kept).score
+            if score < SPLIT_REVIEW:
+                yield each, score
 
 
 def strangers(world: World, entity: str) -> Iterator[tuple[str, str]]:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from edge_agent.model.layout import sensor_ref
 from edge_agent.model.reading import GOOD, Event
-from edge_agent.model.record import Entry
+from edge_agent.model.record import Entry, Fact
 from edge_agent.model.world import World, home, replace_entity
 from edge_agent.twin.alias import (
     AUTO_MERGE,
     HIGH_SIGNAL,
     SUGGEST_MERGE,
     Likeness,
+    doubtful,
     likeness,
     merge,
     obstacle,
@@ -62,8 +63,12 @@ def reconcile(world: World, entity: str, points: Mapping[int, Binding]) -> tuple
     entries: list[Entry] = []
     while (stranger := next(strangers(world, entity), None)) is not None:
         absorbed, reason = stranger
-        entries.append(Entry("split", {"entity": home(world, absorbed), "other": absorbed, "reason": reason}))
+        facts: dict[str, Fact] = {"entity": home(world, absorbed), "other": absorbed, "action": "parted"}
+        entries.append(Entry("split", facts | {"reason": reason}))
         world = split(world, absorbed)
+    for absorbed, score in doubtful(world, entity):
+        facts = {"entity": home(world, absorbed), "other": absorbed, "action": "suggested"}
+        entries.append(Entry("split", facts | {"reason": f"they are alike to {score:g} only"}))
     for other in world.entities:
         if home(world, other) == home(world, entity) or obstacle(world, entity, other) is not None:
             continue

@@ -35,7 +35,7 @@ def test_weights_and_thresholds_are_those_of_the_policy():
     text = POLICY.read_text()
     for name, weight in alias.WEIGHTS.items():
         assert f"- name: {name}\n    weight: {weight}" in text
-    for name in ("AUTO_MERGE", "SUGGEST_MERGE", "NO_MERGE"):
+    for name in ("AUTO_MERGE", "SUGGEST_MERGE"):
         assert f"{name.lower()}: {getattr(alias, name)}" in text
     assert f"force_split_review: {alias.SPLIT_REVIEW}" in text
 
@@ -185,3 +185,12 @@ def test_one_device_over_two_ways_is_joined_with_evidence_kept_over_a_restart_an
     assert entries[0].facts["swapped"] is True
     assert entries[1].facts["reason"] == "their serial differs: 99999 and 81234"
     assert home(world, "w:device:meter") == "w:device:meter"
+
+
+def test_a_merge_of_what_is_no_longer_alike_is_to_be_looked_at_again():
+    kept, other = head("a", "device"), head("b", "pump", relations=(("same_as", "w:device:a"),))
+    world = world_of(kept, other)
+    after, (entry,) = reconcile(world, other.id, {})
+    assert after == world, "a person decides"
+    assert (entry.kind, entry.facts["action"]) == ("split", "suggested")
+    assert entry.facts["reason"] == "they are alike to 0.35 only"
