@@ -17,7 +17,7 @@ from edge_agent.twin.baseline import baseline
 from edge_agent.twin.diff import diff
 from edge_agent.twin.trust import KIND, stands_for
 
-MODEL = Path("/work/shared/seed_schemas/authority_trust_model.yaml")
+MODEL = Path(__file__).resolve().parents[3] / "shared" / "seed_schemas" / "authority_trust_model.yaml"
 FLOOR = "w:zone:floor"
 TWO = """
 [[entities]]
