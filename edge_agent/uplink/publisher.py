@@ -165,7 +165,7 @@ class Publisher:
             while True:
                 self._news.clear()
                 self._acknowledge(in_flight)
-                self._fill(in_flight, session, group)
+                await self._fill(in_flight, session, group)
                 if not in_flight:
                     self._delivered.set()
                 await self._news.wait()
@@ -174,13 +174,15 @@ class Publisher:
             self._pace.lost(sending.size for sending in in_flight)
             self._unanswered = in_flight[0] if in_flight else None
 
-    def _fill(self, in_flight: deque[_Sending], session: Session, group: asyncio.TaskGroup) -> None:
+    async def _fill(self, in_flight: deque[_Sending], session: Session, group: asyncio.TaskGroup) -> None:
+        """Send until the window is full, letting everybody else run after each message: polls keep their beat."""
         while len(in_flight) < _WINDOW and (message := self._next_message()) is not None:
             name, payload, last, retain = message
             publishing = session.publish(topic(self._world_id, name), payload, retain=retain)
             sending = group.create_task(publishing, name=f"uplink-{name}")
             sending.add_done_callback(lambda _: self._news.set())
             in_flight.append(_Sending(last, len(payload), asyncio.get_running_loop().time(), sending))
+            await asyncio.sleep(0)
 
     def _acknowledge(self, in_flight: deque[_Sending]) -> None:
         last = 0

@@ -247,6 +247,23 @@ def test_acknowledgements_out_of_order_count_only_when_all_before_them_came():
     run(test())
 
 
+def test_others_run_between_two_messages_so_that_a_backlog_does_not_hold_the_loop():
+    async def test():
+        gateway, session, seen = gateway_of(30), FakeSession(max_payload=1, acknowledges=False), []
+
+        async def watch():
+            while len(session.sent) < 9:
+                seen.append(len(session.sent))
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        async with running(gateway, session):
+            await watching
+        assert set(seen) >= set(range(1, 8)), "each count is seen on the way"
+
+    run(test())
+
+
 def test_the_window_bounds_what_is_in_flight():
     async def test():
         gateway, session = gateway_of(30), FakeSession(max_payload=1, acknowledges=False)
