@@ -33,6 +33,9 @@ COMMANDS = {
     "actions": "list or show what a gateway wants to do, does and has done",
     "approve": "approve an action from far away, with your key",
     "reject": "reject an action from far away, with your key",
+    "probe": "read a device once and show it",
+    "scan": "look for known devices on a Modbus bus, without writing",
+    "profiles": "list, show, check and begin firmware profiles",
     "demo": "run the agent against a simulated plant",
 }
 DISK_FAILED = 74

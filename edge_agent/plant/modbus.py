@@ -64,7 +64,7 @@ class ModbusPlant:
         if self._serial_path is None:
             server: _TcpServer | _SerialServer = _TcpServer(memories, address=("127.0.0.1", self.port))
         else:
-            server = _SerialServer(memories, framer=FramerType.RTU, port=self._serial_path, ignore_missing_devices=True)
+            server = _SerialServer(memories, framer=FramerType.RTU, port=self._serial_path)
         server.plant = self
         await server.serve_forever(background=True)
         if isinstance(server.transport, asyncio.Server):
@@ -131,8 +131,7 @@ class _Handler(ServerRequestHandler):
         assert self.last_pdu is not None
         plant.heard(self.last_pdu)
         trouble = plant.trouble.get(pdu.dev_id)
-        if trouble is None:
-            self._write(self.framer.buildFrame(pdu))
+        if trouble is None:  # nobody is there
             return
         for delay_s, piece in trouble.pieces(self.framer.buildFrame(_troubled(pdu, trouble))):
             if delay_s:

@@ -28,7 +28,23 @@ def test_help_names_the_commands_and_an_example():
 
 
 @pytest.mark.parametrize(
-    "name", ["check", "run", "sync", "twin", "events", "findings", "mirror", "log", "snapshots", "keys", "demo"]
+    "name",
+    [
+        "check",
+        "run",
+        "sync",
+        "twin",
+        "events",
+        "findings",
+        "mirror",
+        "log",
+        "snapshots",
+        "keys",
+        "demo",
+        "probe",
+        "scan",
+        "profiles",
+    ],
 )
 def test_every_commands_help_has_an_example(name):
     done = run(name, "--help")
