@@ -16,8 +16,10 @@ ENOUGH = 8192
 """Readings that fix the mean to 1/90 of the innovations' sigma: a fifth of the smallest chart's k."""
 MEMORY_BLOCKS = 128.0
 """Blocks over which the long-run variance is taken."""
-ALARM_BLOCKS = 8.0
+ALARM_BLOCKS = 24.0
 """The most blocks that one alarm counts as."""
+ALARM_LOUDNESS = 16.0
+"""How loud each of them is: four sigma."""
 LEAST_BLOCKS = 8
 """Blocks before their variance is looked at."""
 LOUDEST_BLOCK = 9.0
@@ -108,7 +110,7 @@ class LongRun:
     def prime(self, figures: Sequence[float]) -> None:
         """Measure the warm-up."""
         for start in range(0, len(figures) - BLOCK + 1, BLOCK):
-            self._hear(math.fsum(figures[start : start + BLOCK]) ** 2 / BLOCK, 1.0)
+            self._hear(min(LOUDEST_BLOCK, math.fsum(figures[start : start + BLOCK]) ** 2 / BLOCK), 1.0)
 
     def add(self, figure: float) -> None:
         """Take one figure; `taken` is how many the block under way has."""
@@ -118,7 +120,7 @@ class LongRun:
     def end_block(self, *, trusted: bool) -> None:
         """Take the block that is full, or drop it."""
         if trusted:
-            self._hear(self._sum**2 / BLOCK, 1.0)
+            self._hear(min(LOUDEST_BLOCK, self._sum**2 / BLOCK), 1.0)
         self.drop_block()
 
     def drop_block(self) -> None:
@@ -128,9 +130,9 @@ class LongRun:
     def alarm(self, again: int) -> None:
         """Take note of an alarm, which is the so-manieth beyond what is budgeted."""
         self.drop_block()
-        weight = min(ALARM_BLOCKS, 2.0 * again)
+        weight = min(ALARM_BLOCKS, 6.0 * again)
         if weight:
-            self._hear(LOUDEST_BLOCK * weight, weight)
+            self._hear(ALARM_LOUDNESS * weight, weight)
 
     @property
     def total(self) -> float:
@@ -147,7 +149,7 @@ class LongRun:
     def _hear(self, loudness: float, blocks: float) -> None:
         keep = 1 - blocks / MEMORY_BLOCKS if self._blocks >= MEMORY_BLOCKS else 1.0
         self._blocks = keep * self._blocks + blocks
-        self._loudness = keep * self._loudness + min(LOUDEST_BLOCK * blocks, loudness)
+        self._loudness = keep * self._loudness + loudness
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""

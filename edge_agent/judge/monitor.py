@@ -48,7 +48,7 @@ FULL_TRUST = 0.999
 LEAST_ARL = 100.0
 """Fewer readings between false alarms are no budget."""
 RAISE, RAISE_OTHERS = 0.2, 0.07
-"""Shares of its own bar by which an alarm raises that of its kind, and those of the others.
+"""Shares of its own bar, as it stands, by which an alarm raises that of its kind, and those of the others.
 
 In decades, for a sigma that was taken a fifth too small makes all decades too many by a share of them.
 """
@@ -311,7 +311,7 @@ class Monitor:
                 was = self._lasting(detector.kind, at_ms)
                 mine = detector is leader
                 share = RAISE if mine else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
-                higher = was.decades + share * self._plain_bar(detector)
+                higher = was.decades + share * (self._plain_bar(detector) + was.decades)
                 self._raised[detector.kind] = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
 
     def _plain_bar(self, detector: Detector) -> float:

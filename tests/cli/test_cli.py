@@ -44,6 +44,8 @@ def test_help_names_the_commands_and_an_example():
         "probe",
         "scan",
         "profiles",
+        "drift",
+        "detect",
     ],
 )
 def test_every_commands_help_has_an_example(name):
@@ -181,6 +183,19 @@ def test_twin_and_events_print_json_that_a_program_can_read(tmp_path):
     assert len(twin["state_variables"]) == 3
     events = [json.loads(line) for line in run("events", path, "--json").stdout.splitlines()]
     assert {"audit.turn", "observation.changed"} <= {event["event_type"] for event in events}
+
+
+def test_drift_says_of_each_variable_why_it_does_not_alarm_and_names_the_close_match(tmp_path):
+    path = written(tmp_path, METER)
+    run("sync", path, "--patience", "0")
+    told = run("drift", path)
+    assert told.returncode == 0
+    assert "at most 1 false alarm in 30 d" in told.stdout
+    assert "meter.volts" in told.stdout
+    assert "no opinion yet: 0 of the 120 readings" in told.stdout
+    wrong = run("drift", path, "meter.volt")
+    assert wrong.returncode == 1
+    assert 'did you mean "meter.volts"' in wrong.stderr
 
 
 def test_a_pipe_that_is_closed_ends_a_command_without_a_word(tmp_path):

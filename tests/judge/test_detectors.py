@@ -136,6 +136,20 @@ def test_a_variable_read_each_second_learns_on_though_a_day_has_many_readings():
     assert watched.insight().baseline.size > 400
 
 
+def test_what_goes_on_alarms_once():
+    watched = monitor(season_s=0)
+    feed(watched, normal(1, 600))
+    found = feed(watched, [10.0] * 400, start=600)
+    assert [kind for _, kind in found] == ["stuck"]
+
+
+def test_a_variable_of_rare_bursts_cannot_shout_all_day():
+    rng = random.Random(5)
+    watched = monitor(season_s=0)
+    found = feed(watched, [rng.choice((0.0, 0.0, 0.0, 0.0, rng.uniform(1, 1e6))) for _ in range(3000)])
+    assert len(found) <= 12
+
+
 def test_noise_has_no_season():
     watched = monitor(warmup=3 * DAY)
     feed(watched, normal(8, 4 * DAY))

@@ -38,6 +38,8 @@ TAMEST, HEAVIEST = -0.1, 0.45
 """Bounds of the tail's shape: between nearly bounded and hardly a variance."""
 FURTHEST = 25.0
 """In sigma: an excess beyond teaches as if it were so large."""
+RAREST = 16.0
+"""The most decades that a tail learned from so few readings can claim."""
 QUIET = 60
 """Readings without another after which it is over."""
 
@@ -109,7 +111,7 @@ class Spikes:
         self._quantile = quantile + 0.0098 * quantile
         excess = size - quantile
         base = 1 + self._xi * excess / self._beta
-        decades = 1.7 + math.log10(base) / self._xi if base > 0 else 300.0
+        decades = min(RAREST, 1.7 + math.log10(base) / self._xi) if base > 0 else RAREST
         self._exceed(excess)
         return decades
 

@@ -73,7 +73,7 @@ class Stuck:
             self._since_ms = step.at_ms
             return 0.0
         run = self._run = self._run + 1
-        if run < LEAST_RUN or run <= LONGER * self._longest or not step.ready:
+        if self.open is not None or run < LEAST_RUN or run <= LONGER * self._longest or not step.ready:
             return 0.0
         return run * self._per
 
