@@ -8,6 +8,7 @@ tests/test_configuration_page.py holds it against them.
 
 import ast
 import inspect
+import itertools
 import textwrap
 import types
 import typing
@@ -85,13 +86,13 @@ def words(kind):
         if not issubclass(each, msgspec.Struct) or each is msgspec.Struct:
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0].body
-        for before, after in zip(body, body[1:], strict=False):
+        for before, after in itertools.pairwise(body):
             if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr):
                 found[before.target.id] = inspect.cleandoc(ast.literal_eval(after.value))
     return found
 
 
-def form(hint):
+def form(hint):  # noqa: PLR0911 - a row for each kind of type
     """Return what a key takes, in words."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint in SCALARS:
