@@ -295,16 +295,18 @@ check_configuration() {
     refuse 'this version does not accept /etc/edge-agent/agent.toml; what was installed before goes on unchanged'
 }
 
+# Have the service start with the machine, and now, unless nobody has said yet what to read.
 start_service() {
+    local wanted=$root/etc/systemd/system/multi-user.target.wants/edge-agent.service
+    if [[ ! -L $wanted ]]; then
+        change 'service enabled' install -d "$(dirname "$wanted")"
+        ln -s ../edge-agent.service "$wanted"
+    fi
     if [[ -n $root || ! -d /run/systemd/system ]]; then
         say 'systemd does not run here: the service starts when it does'
-        if [[ ! -L $root/etc/systemd/system/multi-user.target.wants/edge-agent.service ]]; then
-            change 'service enabled' systemctl ${root:+--root="$root"} enable -q edge-agent.service
-        fi
         return 0
     fi
     if ((${#changed[@]})); then systemctl daemon-reload; fi
-    systemctl is-enabled -q edge-agent 2>/dev/null || change 'service enabled' systemctl enable -q edge-agent
     if cmp -s "$1" /etc/edge-agent/agent.toml; then
         say 'next: say in /etc/edge-agent/agent.toml what to read, then: sudo systemctl restart edge-agent'
     elif ((${#changed[@]})) || ! systemctl is-active -q edge-agent; then
