@@ -371,7 +371,9 @@ def _mirror(upstream: UpstreamSettings, path: Path, place: str) -> Iterator[Prob
 
 
 def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tuple[Settings, tuple[Source, ...]]:
-    """Make the files that are named absolute: they stand beside agent.toml, wherever the agent is started."""
+    """Make what is named on disk absolute: it stands beside agent.toml, wherever the agent is started."""
+    agent = settings.agent
+    settings = replace(settings, agent=replace(agent, data_dir=_located(agent.data_dir, path)))
     if settings.upstream is not None:
         settings = replace(settings, upstream=_absolute(settings.upstream, path))
     found = []

@@ -207,3 +207,11 @@ def test_the_readmes_own_configuration_is_good_and_its_own_mistakes_are_found(tm
     path.write_text(text.replace("sdm630", "sdm631") + '[sync]\ninterval = "fast"\n')
     for problem in problems(path):
         assert problem in readme
+
+
+def test_a_data_folder_stands_beside_its_configuration(tmp_path, monkeypatch):
+    path = tmp_path / "agent.toml"
+    path.write_text('[agent]\nworld_id = "w"\ndata_dir = "state"\n' + METER.format(port=1))
+    path.chmod(0o600)
+    monkeypatch.chdir("/")
+    assert load(path).settings.agent.data_dir == str(tmp_path / "state")

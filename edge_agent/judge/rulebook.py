@@ -49,6 +49,8 @@ def rulebook_in_words(settings: Settings) -> Iterator[str]:
     policy = settings.policy
     if policy is None:
         yield "nothing is ever written to a device: there is no policy"
+    elif not policy.points:
+        yield "nothing is ever written to a device: the policy names no points"
     elif not settings.playbooks:
         yield "nothing is ever written to a device: there is no playbook"
     for book in settings.playbooks:
@@ -87,8 +89,6 @@ def approvers_needed(risk: float, policy: PolicySettings) -> int:
 def _policy(policy: PolicySettings, rules: Rules, where: str) -> Iterator[Problem]:
     if policy.request_ttl < LEAST_TTL_S:
         yield Problem(f"{where}.request_ttl", f"{policy.request_ttl:g} s", f"at least {LEAST_TTL_S:g} s to answer in")
-    if not policy.points:
-        yield Problem(f"{where}.points", "none", "at least one [[policy.points]]", "or leave [policy] out")
     for point in policy.points:
         yield from _policy_point(point, rules, f"{where}.points.{point.point}")
     for i, lock in enumerate(policy.interlocks):

@@ -388,7 +388,8 @@ class InterlockSettings(CriterionSettings, frozen=True, kw_only=True):
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
     """[policy]: without it nothing is written."""
 
-    points: tuple[PointPolicy, ...]
+    points: tuple[PointPolicy, ...] = ()
+    """What may be written at all; with none of them nothing is."""
     interlocks: tuple[InterlockSettings, ...] = ()
     actions_per_hour: Annotated[int, Meta(ge=1, le=1000)] = 4
     two_approvers_above: Annotated[float, Meta(ge=0, le=1)] = 0.5
