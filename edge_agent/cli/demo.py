@@ -60,7 +60,7 @@ url = "{broker}"
 protocol = "3.1.1"              # the demonstration's broker knows no MQTT 5
 
 [drift]
-false_alarm_every = "30d"       # at most one false alarm of a variable in this time
+false_alarm_every = "30d"       # at most one false alarm of all variables in this time
 warmup = 25                     # readings before there is an opinion; 120 is usual
 
 [[sources]]
