@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from worlds import KEY, values, worlds
 
 from edge_agent.judge.summarize import summarize
-from edge_agent.model.action import Action, Checkpoint, Outcome, Plan, Request, Result, Ruling, Step
+from edge_agent.model.action import Action, Checkpoint, Outcome, Plan, Request, Result, Ruling, Stage, Step, Write
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.checked import plain
 from edge_agent.model.finding import Anomaly, Risk
@@ -105,7 +105,7 @@ texts = st.text(max_size=6)
 known = values.filter(lambda value: value is not None)
 facts = st.dictionaries(names, values, max_size=3)
 entries = st.builds(
-    Entry, st.sampled_from(["start", "turn", "plan", "transition", "identity", "drop", "verify", "new"]), facts
+    Entry, st.sampled_from(["start", "turn", "plan", "transition", "identity", "drop", "action", "new"]), facts
 )
 conditions = st.builds(
     ConditionSettings,
@@ -316,10 +316,10 @@ def test_a_wall_clock_that_was_not_set_is_told():
         (Entry("identity", {"swapped": True}), "warn"),
         (Entry("drop", {"reason": "unknown point", "count": 3}), "error"),
         (Entry("rebaseline", {"reason": "x"}), "error"),
-        (Entry("verify", {"result": "verified"}), "info"),
-        (Entry("verify", {"result": "unknown"}), "critical"),
-        (Entry("rollback", {"result": "rolled_back"}), "error"),
-        (Entry("rollback", {}), "info"),
+        (Entry("action", {"to": "verified"}), "info"),
+        (Entry("action", {"to": "unknown"}), "critical"),
+        (Entry("action", {"to": "rolled_back"}), "error"),
+        (Entry("action", {}), "info"),
         (Entry("never heard of", {}), "info"),
     ],
 )
@@ -387,17 +387,30 @@ def test_the_report_schema_has_exactly_the_fields_of_the_report():
 
 SITE = Site(Settings(agent=AgentSettings(world_id="w", data_dir="/var/lib/edge-agent"), sources=()), (), "00")
 WRITE = Plan("p", "close the valve", (Step("valve", "open", value=False, expect=True),), ("record:2",))
-ASKED = Request("w", "k", b"r", b"n", b"p", bytes(32), 1, bytes(32), bytes(32), bytes(32), 1, "operator", 900)
-MARKED = Action("72", "acting", ASKED, WRITE, bytes(16), 0, AT_MS, checkpoint=Checkpoint(2, bytes(32)))
-UNMARKED = Action("72", "failed", ASKED, WRITE, bytes(16), 0, AT_MS)
+REQUEST = Request("w", "k", bytes(16), bytes(32), b"", bytes(32), 2, bytes(32), b"", b"", 1, "operator", 60)
+DONE = Action(
+    bytes(16).hex(), "verified", REQUEST, WRITE, bytes(16), 5, AT_MS, "every target reads back", (("anna", "0a"),),
+    Checkpoint(2, bytes(32)), (True,), {}, (False,), (Write("valve", "open", AT_MS, bytes(16), 5),),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", get_args(Stage))
+def test_every_stage_of_an_action_holds_to_the_world_schema(stage):
+    action = msgspec.structs.replace(DONE, stage=stage)
+    made = exported(replace_world(AFTER, actions={action.id: action}), rulings=(Ruling(WRITE, "wait", "because"),))
+    WORLD_STATE.validate(made)
+    (told,) = made["actions"]
+    assert told["actor"] == "human:anna"
+    assert told["verification"][0].startswith(stage)
+    assert told["changes"] == ["valve.open: true -> false"]
 
 
 @pytest.mark.parametrize(
     "outcomes",
     [
         (),
-        *((Outcome(MARKED, result, "because"),) for result in get_args(Result)),
-        (Outcome(UNMARKED, "failed", "x"),),
+        *((Outcome(DONE, result, "because"),) for result in get_args(Result)),
+        (Outcome(msgspec.structs.replace(DONE, checkpoint=None), "failed", "x"),),
     ],
 )
 @pytest.mark.parametrize("findings", [{}, AFTER.findings])

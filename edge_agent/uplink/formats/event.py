@@ -40,19 +40,16 @@ _AUDIT_SEVERITY: dict[tuple[str, Fact], str] = {
     ("split", None): "warn",
     ("drop", None): "error",
     ("rebaseline", None): "error",
-    ("verify", "failed"): "error",
-    ("verify", "unknown"): "critical",
-    ("rollback", "rolled_back"): "error",
-    ("rollback", "unknown"): "critical",
+    ("action", "waiting"): "warn",
+    ("action", "refused"): "warn",
+    ("action", "expired"): "warn",
+    ("action", "failed"): "error",
+    ("action", "rolling_back"): "error",
+    ("action", "rolled_back"): "error",
+    ("action", "unknown"): "critical",
+    ("approvals-refused", None): "warn",
 }
-_DECIDING_FACT = {
-    "turn": "status",
-    "plan": "verdict",
-    "identity": "swapped",
-    "merge": "action",
-    "verify": "result",
-    "rollback": "result",
-}
+_DECIDING_FACT = {"turn": "status", "plan": "verdict", "identity": "swapped", "merge": "action", "action": "to"}
 
 
 def events(record: Stretch, before: World, after: World) -> Iterator[Json]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from edge_agent.model.action import Plan, Ruling, Step
+from edge_agent.model.action import Action, Plan, Ruling, Stage, Step
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.layout import record_ref
 from edge_agent.model.reading import iso_utc
@@ -32,6 +32,12 @@ from edge_agent.uplink.claims import (
 
 _CONFIGURATION: Json = {"kind": "file", "ref": "agent.toml"}
 _HOUR_MS = 3_600_000
+_STATUS: dict[Stage, str] = {
+    "proposed": "planned", "waiting": "planned", "approved": "approved", "checkpointed": "approved",
+    "writing": "executed", "verifying": "executed", "verified": "executed", "rolling_back": "rolled_back",
+    "rolled_back": "rolled_back", "failed": "failed", "unknown": "failed", "refused": "failed", "expired": "failed",
+}  # fmt: skip
+"""Stages in the words of the reference, which has fewer; the first line of `verification` tells the stage itself."""
 
 
 class Retention(NamedTuple):
@@ -57,6 +63,7 @@ def world_state(
     does not know the site, such as a mirror, leaves them and `retention` out.
     """
     rows = [(v, world.state_of(number)) for number, v in sorted(world.variables.items())]
+    asked = [action.plan for action in world.actions.values()]
     found: Json = {
         "meta": _meta(world, state_digest, parent),
         "entities": [_entity(world, whole) for whole in _wholes(world)],
@@ -67,7 +74,10 @@ def world_state(
         ],
         "observations": [_observation(world, v, state) for v, state in rows if state.value is not None],
         "transition_rules": [_rule(world, index, rule) for index, rule in enumerate(transitions)],
-        "actions": [_planned(world, ruling.plan) for ruling in rulings if ruling.verdict != "refuse"],
+        "actions": [
+            *(_planned(world, r.plan) for r in rulings if r.verdict != "refuse" and r.plan not in asked),
+            *(_action(world, action) for _, action in sorted(world.actions.items())),
+        ],
     }
     found["indexes"] = _indexes(found, [state.at_ms for _, state in rows if state.value is not None])
     return found if retention is None else found | {"retention_policy": _retention(retention)}
@@ -241,6 +251,28 @@ def _planned(world: World, plan: Plan) -> Json:
         "plan_ref": record_ref(world.version),
         "changes": [_change(step) for step in plan.steps],
         "anchors": [*map(anchor, plan.anchors)],
+    }
+
+
+def _action(world: World, action: Action) -> Json:
+    """Return an action that was asked for: how far it came, what it was to change, what reading it back showed."""
+    plan, mark = action.plan, action.checkpoint
+    known = [anchor(record_ref(action.request.seq))]
+    kept = [] if mark is None else [anchor(record_ref(mark.seq))]
+    found = [
+        f"{step.source}.{step.shown_at} read back as {json.dumps(value, ensure_ascii=False)}"
+        for step, value in zip(plan.steps, action.found, strict=False)
+    ]
+    return {
+        "action_id": action.id,
+        "timestamp": iso_utc(action.at_ms),
+        "actor": ", ".join(f"human:{name}" for name, _ in action.approvals) or f"{AGENT}:{world.world_id}",
+        "intent": plan.summary,
+        "status": _STATUS[action.stage],
+        "plan_ref": f"sha256:{action.request.plan_digest.hex()}",
+        "changes": [_change(step) for step in plan.steps],
+        "verification": [f"{action.stage}: {action.reason}", *found],
+        "anchors": [*map(anchor, plan.anchors), *known, *kept],
     }
 
 
