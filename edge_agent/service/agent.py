@@ -188,6 +188,10 @@ class Agent:
             self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told, post
         )
         self._asks.done(asked)
+        if report.status == "failed":
+            _log.error(
+                "an action did not come to a good end, and a person is needed: %s", report.actions["plan_summary"]
+            )
         return report
 
     def close(self) -> None:

@@ -39,9 +39,9 @@ def links(sources: Iterable[Source], clock: Clock) -> list[Link]:
     return found
 
 
-HANDS_S = 15.0
-"""How long an action waits for a bus: after a start the link must first be opened."""
-WRITE_S = 5.0
+HANDS_S = 6.0
+"""How long an action waits for a bus: after a start the link must first be opened. No turn is made meanwhile."""
+WRITE_S = 3.0
 """A write waits less: what was expected was read just before it."""
 
 
@@ -55,7 +55,7 @@ class BusHands:
 
     async def read(self, source: str, point: str) -> Value:
         """Ask the device anew, by the poll that holds the point."""
-        runner = self._runners[source]
+        runner = self._runner(source)
         for poll in runner.link.polls:
             if poll.source == source and point in poll.points:
                 readings = await self._ask(source, functools.partial(runner.link.read, poll))
@@ -64,7 +64,7 @@ class BusHands:
 
     async def write(self, source: str, point: str, value: Value, hold_s: float | None) -> None:
         """Write, before the polls that are due. Raises TrustError for a device that is not known to be the one."""
-        runner = self._runners[source]
+        runner = self._runner(source)
         refusal = runner.door.refusal(source)
         if refusal:
             raise TrustError(f"{source}.{point}: nothing is written to it: {refusal}")
@@ -76,12 +76,18 @@ class BusHands:
 
     def near(self, source: str) -> Sequence[str]:
         """Return what is kept in the device's own memory: a write that goes astray lands there, not on a sensor."""
-        return self._near[source]
+        return self._near.get(source, ())
+
+    def _runner(self, source: str) -> Runner:
+        """Return the owner of a source's bus. An action may be older than the configuration, and its device gone."""
+        if source not in self._runners:
+            raise LinkError(f"{source}: no source of this name is configured any more")
+        return self._runners[source]
 
     async def _ask(self, source: str, what: Callable[[], Awaitable[Any]], patience_s: float = HANDS_S) -> Any:
         try:
             async with asyncio.timeout(patience_s):
-                return await self._runners[source].ask(what)
+                return await self._runner(source).ask(what)
         except TimeoutError as error:
             raise LinkError(f"{source}: the bus had no time within {patience_s:g} s", "timeout") from error
 

@@ -122,6 +122,17 @@ def test_an_operator_approves_from_far_away_and_the_valve_moves(tmp_path):
             assert gateway.verify().returncode == 0
             moves = [entry.facts["move"] for entry in audit(gateway) if entry.kind == "action"]
             assert moves == ["ask", "approve", "checkpoint", "intend", "read_back", "pass"]
+            told = run("log", "show", gateway.config, "--action", action["id"][:8]).stdout
+            for words in (
+                "approved by anna",
+                "operator",
+                "keyid",
+                "wanted",
+                "found",
+                "before",
+                "every target reads back",
+            ):
+                assert words in told
 
     asyncio.run(day())
 
