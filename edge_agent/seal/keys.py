@@ -118,7 +118,8 @@ class PrivateKey:
             hint = "; one with a passphrase needs the library bcrypt: pip install bcrypt"
             raise TrustError(f"private key: {error}{hint}") from error
         except ValueError as error:
-            raise TrustError(f"private key: wanted an OpenSSH ed25519 key: {error}") from error
+            hint = "" if passphrase is None else " (is the passphrase right?)"
+            raise TrustError(f"private key: wanted an OpenSSH ed25519 key: {error}{hint}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise TrustError(f"private key: got {type(key).__name__}, wanted ed25519")
         return cls(key)

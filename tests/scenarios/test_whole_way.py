@@ -337,7 +337,13 @@ def test_the_demonstration_ends_by_itself_with_equal_twins():
     assert min(result["readings"], result["records"], result["records_verified"]) > 0
     assert any("pump.bearing_temp is" in sentence for sentence in result["findings"])
     assert result["actions"], "the drifting pump leads to a plan"
-    assert not {each["stage"] for each in result["actions"]} & {"failed", "unknown", "rolled_back", "refused", "expired"}
+    assert not {each["stage"] for each in result["actions"]} & {
+        "failed",
+        "unknown",
+        "rolled_back",
+        "refused",
+        "expired",
+    }
 
 
 def test_a_broker_is_a_real_mosquitto(tmp_path):
