@@ -51,11 +51,8 @@ class Refusals(NamedTuple):
     told_ms: int | None = None
 
 
-def listen(world: World, post: Post, roster: Mapping[str, Approver], now: Present, mine: frozenset[str]) -> Desk:
-    """Return the desk after what is over was closed, what came in was heard, and what came of the writes was seen.
-
-    `mine` are the actions that this process has read back as written: before, nothing is known of their criteria.
-    """
+def listen(world: World, post: Post, roster: Mapping[str, Approver], now: Present) -> Desk:
+    """Return the desk after what is over was closed and what came in was heard."""
     letters: list[Letter] = []
     refused = Counter(post.refused)
     for envelope in post.letters:
@@ -65,11 +62,7 @@ def listen(world: World, post: Post, roster: Mapping[str, Approver], now: Presen
         else:
             letters.append(found)
     desk = expire(Desk(world.actions, world.operators), now)
-    desk = hear(letters, desk._replace(refused=refused), now)
-    for action in desk.actions.values():
-        if _holds(action, mine) and not unmet_criteria(action.plan, world):
-            desk = passed(desk, action, "pass", "reads back as written, and the criteria hold", now.at_ms)
-    return desk
+    return hear(letters, desk._replace(refused=refused), now)
 
 
 def ask(
@@ -123,29 +116,42 @@ def tell(refusals: Refusals, new: Mapping[str, int], mono_ms: int) -> tuple[tupl
     return (Entry("approvals-refused", dict(counts)),), Refusals({}, mono_ms)
 
 
-def due(actions: Mapping[str, Action], rulings: Sequence[Ruling], mono_ms: int, mine: frozenset[str]) -> list[Action]:
+def due(
+    world: World, rulings: Sequence[Ruling], mono_ms: int, mine: frozenset[str], heard: Mapping[int, int]
+) -> list[Action]:
     """Return the actions that touch the plant in this turn.
 
     Those that are permitted; those of which a process that ended has left nobody knows what; and those whose criteria
-    do not hold when their time is over.
+    have come about, or do not hold when their time is over: both are read once more. `mine` are the actions that this
+    process has read back as written, `heard` is when variables were last heard.
     """
     permitted = [ruling.plan for ruling in rulings if ruling.verdict == "permit"]
     return [
         action
-        for action in actions.values()
+        for action in world.actions.values()
         if (action.stage == "approved" and action.plan in permitted)
-        or (action.stage in UNDER_WAY and (not _holds(action, mine) or _overdue(action, mono_ms)))
+        or (
+            action.stage in UNDER_WAY
+            and (not _holds(action, mine) or _overdue(action, mono_ms) or not unmet_criteria(action, world, heard))
+        )
     ]
 
 
-def unmet_criteria(plan: Plan, world: World) -> list[str]:
-    """Return each criterion that does not hold, in words; what is not known to hold does not."""
-    states = {variable_path(v.entity, v.name): world.state_of(number) for number, v in world.variables.items()}
+def unmet_criteria(action: Action, world: World, heard: Mapping[int, int]) -> list[str]:
+    """Return each criterion that does not hold, in words; what is not known to hold does not.
+
+    What was read before the targets had been read back as written says nothing of what came of it.
+    """
+    numbers = {variable_path(v.entity, v.name): number for number, v in world.variables.items()}
+    since_ms = action.held_mono_ms
     unmet = []
-    for criterion in plan.criteria:
-        state = states.get(criterion.variable)
-        if state is None or state.quality != GOOD:
+    for criterion in action.plan.criteria:
+        number = numbers.get(criterion.variable)
+        state = None if number is None else world.state_of(number)
+        if number is None or state is None or state.quality != GOOD:
             unmet.append(f"{criterion.variable} is {'gone' if state is None else state.quality}")
+        elif since_ms is None or heard.get(number, since_ms) <= since_ms:
+            unmet.append(f"{criterion.variable} was not read since")
         elif not criterion.holds(state.value):
             unmet.append(f"{criterion} does not hold: it is {state.value}")
     return unmet

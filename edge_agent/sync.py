@@ -11,7 +11,7 @@ permitted; what is asked, heard and closed on the way there is desk.py.
 turn; nothing else alters the world. tests/test_sync.py holds the order of the calls against the list above.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 from edge_agent.desk import Post, Refusals, ask, due, forget, listen, tell, unmet_criteria, with_desk
@@ -42,7 +42,7 @@ from edge_agent.model.action import (
 from edge_agent.model.assessment import Assessment
 from edge_agent.model.errors import LinkError, TrustError, WireError
 from edge_agent.model.finding import NO_DISPUTES, Disputes
-from edge_agent.model.layout import local_name, sensor_ref
+from edge_agent.model.layout import local_name, sensor_ref, variable_path
 from edge_agent.model.reading import GOOD, Event, Instant, Reading, Value
 from edge_agent.model.record import Entry, Record, Report, Sealed, Snapshot, SnapshotReason
 from edge_agent.model.site import Site
@@ -117,6 +117,8 @@ class Ground(NamedTuple):
     writable: Mapping[str, Target]
     roster: Mapping[str, Approver]
     """By keyid."""
+    vital: frozenset[int]
+    """The variables that acting depends on."""
     policy_digest: bytes
     roster_digest: bytes
 
@@ -135,6 +137,8 @@ class Standing(NamedTuple):
     """Of approvals."""
     mine: frozenset[str] = frozenset()
     """Ids of the actions that this process has read back as written, and whose criteria it waits for."""
+    heard: Mapping[int, int] = {}
+    """When what acting depends on was last heard by this process (monotonic ms), by variable."""
     disputes: Disputes = NO_DISPUTES
     """Which sources disagree, and since when."""
     locked: str = ""
@@ -163,7 +167,11 @@ def ground(
         boot=boot,
         writable=targets(site),
         roster={approver.keyid: approver for approver in site.roster},
-        policy_digest=settings_digest({"policy": settings.policy, "playbooks": settings.playbooks}),
+        vital=_vital(site, world),
+        # With the sources: what is signed for one device must not be carried out on another.
+        policy_digest=settings_digest(
+            {"policy": settings.policy, "playbooks": settings.playbooks, "sources": site.sources}
+        ),
         roster_digest=roster_digest(site.roster),
     )
 
@@ -173,17 +181,18 @@ async def sync(
     readings: Sequence[Reading],
     ground: Ground,
     ledger: Ledger,
-    hands: Hands,
+    hands: Hands | None,
     now: Instant,
     notes: Iterable[Entry] = (),
     post: Post = NO_POST,
 ) -> tuple[Standing, Report]:
     """Make one turn: assess, commit, carry out what was permitted, summarize.
 
-    `notes` are the service's own entries for this turn's record (start, stop, drop); `post` is what people said. A
-    turn that changed and decided nothing leaves no record. Raises StoreError when a record cannot be made durable.
+    `notes` are the service's own entries for this turn's record (start, stop, drop); `post` is what people said.
+    Without `hands` nothing is carried out: what is due waits. A turn that changed and decided nothing leaves no
+    record. Raises StoreError when a record cannot be made durable.
     """
-    before, found = standing.world, assess(standing, receive(readings), ground, now, post)
+    found = assess(standing, receive(readings), ground, now, post)
     entries = (*notes, *found.entries)
     if found.delta or entries:
         entries = (brief(found), *entries)
@@ -193,11 +202,13 @@ async def sync(
         disputes=found.disputes,
         advised=frozenset(r.plan.id for r in found.rulings),
         refusals=Refusals(found.refused, found.told_ms),
+        heard=found.heard,
     )
-    outcomes = [*_passed(before, found.world)]
-    for action in due(found.world.actions, found.rulings, now.mono_ns // 1_000_000, standing.mine):
-        standing, outcome = await carry_out(standing, action, ground, ledger, hands)
-        outcomes.append(outcome)
+    outcomes = []
+    if hands is not None:
+        for action in due(found.world, found.rulings, now.mono_ns // 1_000_000, standing.mine, standing.heard):
+            standing, outcome = await carry_out(standing, action, ground, ledger, hands)
+            outcomes.append(outcome)
     state = root_digest(standing.world.world_id, standing.digests)
     limits = Limits(*ground.site.settings.sync.limits_s)
     advice = next_interval(found.risk, found.ahead, Unheard(found.readings - found.good, found.readings), limits)
@@ -233,11 +244,12 @@ def assess(
     courses = [*ground.watch.trends(), *ground.comparisons.trends()] if weighed else []
     risk = estimate_risk(weighed, ground.criticality)
     ahead = forecast_risk(risk, courses, HORIZON_S)
-    present, bounds = _present(standing, ground, now)
-    heard = with_desk(noticed, desk := listen(noticed, post, ground.roster, present, standing.mine))
-    answers = () if mode == "delta_only" else playbook_plans(ground.site, heard, risk, ahead, ground.writable)
+    heard = _heard(standing.heard, events, ground.vital)
+    present, bounds = _present(standing, ground, now, heard)
+    answered = with_desk(noticed, desk := listen(noticed, post, ground.roster, present))
+    answers = () if mode == "delta_only" else playbook_plans(ground.site, answered, risk, ahead, ground.writable)
     plans = plan(weighed, risk, ahead) + answers
-    rulings = constrain(plans, heard, bounds)
+    rulings = constrain(plans, answered, bounds)
     desk = ask(desk, rulings, bounds.policy, (before.version, standing.head), post.seed, present)
     after = with_desk(noticed, forget(desk, bounds))
     refused, refusals = tell(standing.refusals, desk.refused, present.mono_ms)
@@ -266,6 +278,7 @@ def assess(
         anchors=_evidence(events),
         refused=refusals.counts,
         told_ms=refusals.told_ms,
+        heard=heard,
     )
 
 
@@ -317,11 +330,11 @@ async def carry_out(
     """Checkpoint, act, verify, audit, and roll back what failed; each move durable before it takes effect.
 
     An approved action is begun. One that was under way when a process ended is never written to again, but read: what
-    stands there decides. One whose criteria did not come about in time is read once more, and rolled back.
+    stands there decides. One whose criteria have come about is read once more, and so is one whose criteria did not
+    come about in time, and rolled back.
     """
-    tried, fault = len(action.plan.steps), RESTARTED
-    begun = action.stage == "approved"
-    overdue = action.id in standing.mine
+    begun, held = action.stage == "approved", action.id in standing.mine
+    tried, fault = len(action.plan.steps), "" if held else RESTARTED
     if begun:
         standing, action = await checkpoint(standing, action, ground, ledger, hands)
         tried, fault = await act(action, hands) if action.stage == "writing" else (0, "")
@@ -329,10 +342,11 @@ async def carry_out(
         move: Move = "read_back" if tried else "fail"
         standing, action = await _move(standing, action, move, fault or WRITTEN, ground, ledger, hands)
     if action.stage == "verifying":
-        verdict = await verify(action, standing.world, hands, fault, final=overdue, may_undo=begun or overdue)
+        barred = RESTARTED if not (begun or held) else _barred(standing, action, ground)
+        verdict = await verify(action, standing, hands, fault, final=held, barred=barred)
         standing, action = await audit(standing, action, verdict, ground, ledger, hands)
     if action.stage == "rolling_back":
-        verdict = await rollback(action, hands, tried if begun or overdue else 0)
+        verdict = await rollback(action, hands, tried if begun or held else 0)
         standing, action = await audit(standing, action, verdict, ground, ledger, hands)
     waits = {action.id} if action.stage == "verifying" else set()
     return standing._replace(mine=standing.mine - {action.id} | waits), _outcome(action)
@@ -387,18 +401,19 @@ async def act(action: Action, hands: Hands) -> tuple[int, str]:
     return tried, ""
 
 
-async def verify(action: Action, world: World, hands: Hands, fault: str, *, final: bool, may_undo: bool) -> Judged:
+async def verify(action: Action, standing: Standing, hands: Hands, fault: str, *, final: bool, barred: str) -> Judged:
     """Read the targets and their neighbours back; what was acknowledged is not yet done.
 
-    It counts when two looks in a row, a settling time apart, agree. `final` says that the criteria's time is over.
+    It counts when two looks in a row, a settling time apart, agree. `final` says that the criteria are not waited for
+    any longer, `barred` why nothing may be undone, or nothing.
     """
 
     def wrong(found: Sequence[Value], near: Mapping[str, Value]) -> list[str]:
         return [*unmet(action.plan, found), *astray(action, near)]
 
     seen = await _look(action, hands, lambda step: step.shown_at, wrong)
-    criteria = unmet_criteria(action.plan, world)
-    return judge_written(action, seen, fault, criteria, hands.now(), final=final, may_undo=may_undo)
+    criteria = unmet_criteria(action, standing.world, standing.heard)
+    return judge_written(action, seen, fault, criteria, hands.now(), final=final, barred=barred)
 
 
 async def rollback(action: Action, hands: Hands, tried: int) -> Judged:
@@ -498,8 +513,8 @@ async def _look(
 
 
 async def _near(plan: Plan, hands: Hands) -> dict[str, Value]:
-    """Return what stands beside the targets, on each device that is written to."""
-    sources = dict.fromkeys(step.source for step in plan.steps)
+    """Return what stands beside the targets, on each device that is written to, or may be when it is undone."""
+    sources = dict.fromkeys(source for source, _ in plan.places)
     return {f"{source}.{point}": await hands.read(source, point) for source in sources for point in hands.near(source)}
 
 
@@ -512,21 +527,39 @@ def _outcome(action: Action) -> Outcome:
     return Outcome(action, result, action.reason)
 
 
-def _passed(before: World, after: World) -> Iterator[Outcome]:
-    """Give the actions whose criteria have come about in this turn."""
-    for key, action in after.actions.items():
-        if action.stage == "verified" and key in before.actions and before.actions[key].stage != "verified":
-            yield _outcome(action)
+def _barred(standing: Standing, action: Action, ground: Ground) -> str:
+    """Say why what was begun may not be undone any more, or nothing: an inverse is a write as any other."""
+    if standing.locked:
+        return f"nothing is rolled back: {standing.locked}"
+    if action.request.policy != ground.policy_digest:
+        return "nothing is rolled back: the policy or the sources have changed since it was approved"
+    return ""
 
 
-def _present(standing: Standing, ground: Ground, now: Instant) -> tuple[Present, Bounds]:
+def _vital(site: Site, world: World) -> frozenset[int]:
+    """Return the variables that acting depends on: what is written, interlocks and criteria."""
+    policy, books = site.settings.policy, site.settings.playbooks
+    if policy is None:
+        return frozenset()
+    paths = {point.point for point in policy.points} | {lock.variable for lock in policy.interlocks}
+    paths |= {criterion.variable for book in books for criterion in book.criteria}
+    return frozenset(number for number, v in world.variables.items() if variable_path(v.entity, v.name) in paths)
+
+
+def _heard(before: Mapping[int, int], events: Sequence[Event], vital: frozenset[int]) -> Mapping[int, int]:
+    new = {e.number: e.anchor.at.mono_ns // 1_000_000 for e in events if e.number in vital} if vital else {}
+    return {**before, **new} if new else before
+
+
+def _present(standing: Standing, ground: Ground, now: Instant, heard: Mapping[int, int]) -> tuple[Present, Bounds]:
     """Return what approvals and plans are held against in this turn."""
     site, mono_ms = ground.site, now.mono_ns // 1_000_000
     present = Present(
         site.world_id, ground.key.public.keyid, ground.policy_digest, ground.roster_digest, ground.boot, mono_ms,
         now.at_ms, standing.locked,
     )  # fmt: skip
-    return present, Bounds(site.settings.policy, ground.writable, ground.boot, mono_ms, now.at_ms, standing.locked)
+    bounds = Bounds(site.settings.policy, ground.writable, ground.boot, mono_ms, now.at_ms, standing.locked, heard)
+    return present, bounds
 
 
 def _advice(rulings: Iterable[Ruling], told: frozenset[str]) -> Iterable[Entry]:

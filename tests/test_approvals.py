@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 from acting import ANNA, BERT, KEY, Bench, config
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.judge.approve import CHECKS
@@ -225,6 +225,7 @@ VALUES = st.recursive(
 FIELDS = ("v", "act", "agent", "akey", "req", "nonce", "plan", "ckpt", "policy", "roster", "op", "ctr", "ttl", "more")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES))
 def test_whatever_an_operator_signs_in_anger_is_opened_or_refused_and_never_raises(fields):
     found = opened(seal(APPROVAL_TYPE, pack(fields), ANNA), ROSTER)

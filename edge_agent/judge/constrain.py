@@ -4,7 +4,7 @@ Each plan is held against the same table of limits twice: when it is proposed, a
 its approval is in. Without a policy nothing may be written. Nothing here writes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from edge_agent.judge.playbooks import Target
@@ -28,6 +28,8 @@ class Bounds(NamedTuple):
     at_ms: int
     locked: str
     """Why nothing may be written for now, or empty."""
+    heard: Collection[int]
+    """Numbers of the variables that were heard since this process started: what was kept on disk may be days old."""
 
 
 class _Case(NamedTuple):
@@ -38,6 +40,8 @@ class _Case(NamedTuple):
     """By `entity.point`."""
     actions: Mapping[str, Action]
     """Those that count: not the one that is judged."""
+    asked: Sequence[Plan]
+    """The plans of this turn that wait from now on."""
 
     @property
     def points(self) -> Iterator[tuple[str, PointPolicy | None, Value]]:
@@ -53,12 +57,19 @@ class _Case(NamedTuple):
 
 
 def constrain(plans: Iterable[Plan], world: World, bounds: Bounds) -> tuple[Ruling, ...]:
-    """Return a ruling for each new plan and for each action that was approved, in order."""
-    approved = [action for action in world.actions.values() if action.stage == "approved"]
-    return (
-        *(_rule(plan, world, bounds, None) for plan in plans),
-        *(_rule(action.plan, world, bounds, action) for action in approved),
-    )
+    """Return a ruling for each new plan and for the actions that were approved, in order.
+
+    One action is permitted in a turn: the next is held against what is so when the first has been carried out, and
+    against the rates that count it.
+    """
+    rulings: list[Ruling] = []
+    for plan in plans:
+        asked = [ruling.plan for ruling in rulings if ruling.verdict == "wait"]
+        rulings.append(_rule(plan, world, bounds, None, asked))
+    for action in world.actions.values():
+        if action.stage == "approved" and not any(ruling.verdict == "permit" for ruling in rulings):
+            rulings.append(_rule(action.plan, world, bounds, action))
+    return tuple(rulings)
 
 
 def age_s(write: Write, bounds: Bounds) -> float:
@@ -68,20 +79,27 @@ def age_s(write: Write, bounds: Bounds) -> float:
     return max(0.0, (bounds.at_ms - write.at_ms) / 1000)
 
 
-def _rule(plan: Plan, world: World, bounds: Bounds, action: Action | None) -> Ruling:
+def _rule(plan: Plan, world: World, bounds: Bounds, action: Action | None, asked: Sequence[Plan] = ()) -> Ruling:
     if not plan.steps:
         return Ruling(plan, "recommend", "it writes nothing: a person decides")
     if bounds.policy is None:
         return Ruling(plan, "refuse", "no policy is configured: nothing may be written")
-    states = {variable_path(v.entity, v.name): world.states[v.entity][number] for number, v in world.variables.items()}
+    states = {
+        variable_path(v.entity, v.name): _known(world.states[v.entity][number], number, bounds)
+        for number, v in world.variables.items()
+    }
     others = {key: each for key, each in world.actions.items() if action is None or key != action.id}
-    case = _Case(plan, bounds.policy, bounds, states, others)
+    case = _Case(plan, bounds.policy, bounds, states, others, asked)
     reason = next((why for limit in LIMITS for why in limit(case)), None)
     if reason is not None:
         return Ruling(plan, "refuse", reason)
     if action is None:
         return Ruling(plan, "wait", "it writes: somebody must approve it")
     return Ruling(plan, "permit", action.reason)
+
+
+def _known(state: State, number: int, bounds: Bounds) -> State:
+    return state if number in bounds.heard else state._replace(quality="not heard since the agent started")
 
 
 def _locked(case: _Case) -> Iterator[str]:
@@ -138,11 +156,14 @@ def _interlocks(case: _Case) -> Iterator[str]:
 
 def _busy(case: _Case) -> Iterator[str]:
     """One action at a time may have a point: two would undo one another."""
-    mine = {(step.source, step.point) for step in case.plan.steps}
+    mine = case.plan.places.keys()
     for action in case.actions.values():
-        theirs = {(step.source, step.point) for step in action.plan.steps}
-        if action.stage in ("waiting", "approved", "writing", "verifying", "rolling_back") and mine & theirs:
+        open_ = action.stage in ("waiting", "approved", "writing", "verifying", "rolling_back")
+        if open_ and mine & action.plan.places.keys():
             yield f"action {action.id[:8]} has to do with the same point and is {action.stage}"
+    for plan in case.asked:
+        if mine & plan.places.keys():
+            yield f"{plan.playbook} has to do with the same point and is asked for first"
 
 
 def _rates(case: _Case) -> Iterator[str]:

@@ -41,14 +41,17 @@ def unmet(plan: Plan, found: Sequence[Value]) -> Iterator[str]:
 
 def astray(action: Action, near: Mapping[str, Value]) -> Iterator[str]:
     """Give each point beside the targets that does not hold any more what it held."""
-    watched = {f"{step.source}.{step.shown_at}" for step in action.plan.steps}
+    watched = {f"{step.source}.{point}" for step in action.plan.steps for point in (step.point, step.shown_at)}
     for place, value in action.near.items():
         if place not in watched and not agrees(near.get(place), value, 0.0) and value is not None:
             yield f"{place} holds {near.get(place)!r}, and held {value!r} before: the write went astray"
 
 
 def restored(action: Action, found: Sequence[Value], near: Mapping[str, Value]) -> Iterator[str]:
-    """Give each point that is not as the inverse says, or as it stood before. `found` are the steps' own points."""
+    """Give each point that is not as the inverse says, or as it stood before. `found` are the steps' own points.
+
+    What the inverse writes beside them is among what is near.
+    """
     undone = {(undo.source, undo.point): undo for undo in action.plan.inverse}
     for step, before, value in zip(action.plan.steps, action.before, found, strict=True):
         undo = undone.get((step.source, step.point))
@@ -56,9 +59,13 @@ def restored(action: Action, found: Sequence[Value], near: Mapping[str, Value]) 
         if not agrees(value, wanted, step.tolerance):
             yield f"{step.source}.{step.point} holds {value!r}, wanted {wanted!r}"
     targets = {f"{step.source}.{step.point}" for step in action.plan.steps}
+    beside = {place: undo for at, undo in undone.items() if (place := ".".join(at)) not in targets}
     for place, value in action.near.items():
-        if place not in targets and value is not None and not agrees(near.get(place), value, 0.0):
+        if place not in targets | beside.keys() and value is not None and not agrees(near.get(place), value, 0.0):
             yield f"{place} holds {near.get(place)!r}, and held {value!r} before"
+    for place, undo in beside.items():
+        if not agrees(near.get(place), undo.value, undo.tolerance):
+            yield f"{place} holds {near.get(place)!r}, wanted {undo.value!r}"
 
 
 def judge_written(
@@ -69,12 +76,12 @@ def judge_written(
     now: Instant,
     *,
     final: bool,
-    may_undo: bool,
+    barred: str,
 ) -> Judged:
     """Return what follows from looking at the targets. `fault` is why writing stopped, `criteria` are those not met.
 
-    What was written, acknowledged or not, is judged by what stands there. Without leave to undo (a process that ended
-    may have undone it) what stands as before has failed, and anything else is unknown.
+    What was written, acknowledged or not, is judged by what stands there. Where undoing is `barred` (it says why: a
+    process that ended may have undone it) what stands as before has failed, and anything else is unknown.
     """
     found = seen.found
     if seen.fault:
@@ -86,8 +93,10 @@ def judge_written(
         reason = f"reads back as written; within {action.plan.deadline_s:g} s: {'; '.join(criteria)}"
         return Judged("hold", reason, found, now.mono_ns // 1_000_000)
     reason = "; ".join(filter(None, (fault, *wrong)))
-    if may_undo and action.plan.inverse:
+    if not barred and action.plan.inverse:
         return Judged("undo", reason, found)
+    if barred and barred != fault:
+        reason = f"{reason}; {barred}"
     return Judged("fail" if _stands_as_before(action, seen) else "lose", reason, found)
 
 

@@ -77,6 +77,12 @@ class Plan(msgspec.Struct, frozen=True):
     role: str = "operator"
     """The least role that may approve it."""
 
+    @property
+    def places(self) -> Mapping[tuple[str, str], None]:
+        """Every source and point that it may write to, when it goes well or not, in order."""
+        steps = [(step.source, step.point) for step in self.steps]
+        return dict.fromkeys([*steps, *((undo.source, undo.point) for undo in self.inverse)])
+
 
 class Ruling(msgspec.Struct, frozen=True):
     """What policy says to a plan."""

@@ -35,6 +35,8 @@ class Assessment(msgspec.Struct, frozen=True):
     """Approvals that were refused and not yet told of, by reason."""
     told_ms: int | None = None
     """When refusals were last told of, on the boot's clock."""
+    heard: Mapping[int, int] = {}
+    """When what acting depends on was last heard by this process (monotonic ms), by variable."""
 
     @property
     def confidence(self) -> float:

@@ -246,15 +246,17 @@ def as_type(raw: object, wanted: type[T], what: str) -> T:
 
 def plain(noun: object) -> Any:
     """Return a noun as maps, lists and plain values: what JSON can hold."""
-    return msgspec.to_builtins(noun, enc_hook=_amount)
+    return msgspec.to_builtins(noun, enc_hook=_simple)
 
 
-def _amount(value: object) -> float | int:
-    """Return a duration or a size as the plain number it is."""
+def _simple(value: object) -> float | int | str:
+    """Return a duration, a size or a name as the plain number or text it is."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, int):
         return int(value)
+    if isinstance(value, str):
+        return str(value)
     raise NotImplementedError(type(value).__name__)
 
 
