@@ -1,10 +1,28 @@
 """What a safety engineer tried against the acting half: each test is a way round a gate that once was open."""
 
+import argparse
 import asyncio
+import contextlib
 
+import msgspec
 import pytest
-from acting import Bench, FakePlant, config
+from acting import ANNA, Bench, FakePlant, config
+from peers import free_port
+from sites import METER, site
 from test_acting import CRITERIA
+
+import edge_agent.service.agent as service
+import edge_agent.sync as loop
+from edge_agent.cli import approve
+from edge_agent.cli.telling import in_full
+from edge_agent.desk import Post
+from edge_agent.model.errors import TrustError
+from edge_agent.model.reading import Anchor, Reading
+from edge_agent.seal.actions import digest_of, plan_of
+from edge_agent.seal.canonical import pack, unpack
+from edge_agent.service.clock import Clock
+from edge_agent.service.mailbox import AT_ONCE, Mailbox
+from edge_agent.service.wiring import BusHands
 
 SECOND = """
 [[playbooks]]
@@ -150,9 +168,6 @@ def test_another_device_at_the_end_of_the_line_voids_what_waits(tmp_path):
 
 
 def test_what_was_not_heard_since_the_start_is_not_acted_upon(tmp_path):
-    import edge_agent.sync as loop
-    from edge_agent.desk import Post
-    from edge_agent.model.reading import Anchor, Reading
 
     lock = '[[policy.interlocks]]\nvariable = "meter.level"\nis = "below"\nvalue = 150.0\nreason = "the tank is full"'
     bench = Bench(tmp_path, config(policy=lock))
@@ -184,3 +199,122 @@ def test_a_point_that_shows_itself_elsewhere_is_not_called_astray(tmp_path, veri
     bench.ask()
     bench.approve()
     assert bench.action.stage == "verified"
+
+
+def test_a_stop_begins_nothing_and_the_next_start_goes_on(tmp_path):
+
+    bench = Bench(tmp_path)
+    bench.ask()
+    bench.plant.pass_time(1)
+    turn = loop.sync(
+        bench.standing, (), bench.ground, bench.ledger, None, bench.plant.now(), (), Post((bench.letter(),))
+    )
+    bench.standing, report = asyncio.run(turn)
+    assert bench.action.stage == "approved"
+    assert bench.plant.writes == []
+    assert not report.actions["executed"]
+    bench.restart()
+    bench.turn()
+    assert bench.action.stage == "verified"
+
+
+def test_the_last_turn_of_an_agent_has_no_hands(tmp_path, monkeypatch):
+
+    given, real = [], service.sync
+
+    async def seen(standing, readings, ground, ledger, hands, *more):
+        given.append(hands)
+        return await real(standing, readings, ground, ledger, hands, *more)
+
+    monkeypatch.setattr(service, "sync", seen)
+    agent = service.Agent(site(tmp_path, METER, free_port()))
+
+    async def day():
+        stop = asyncio.Event()
+        await agent.run(stop, stop.set)
+
+    try:
+        asyncio.run(day())
+    finally:
+        agent.close()
+    assert given[-1] is None
+
+
+def test_a_device_lost_while_a_write_waited_for_its_bus_is_not_written_to(tmp_path):
+
+    class Link:
+        polls = ()
+        written = ()
+
+        async def write(self, *what):
+            self.written = what
+
+    class Door:
+        unknown = ""
+
+        def refusal(self, _source):
+            return self.unknown
+
+    class Runner:
+        link, door = Link(), Door()
+
+        async def ask(self, what):
+            self.door.unknown = "the device has not said yet who it is"  # the link was lost and opened meanwhile
+            return await what()
+
+    hands = BusHands(site(tmp_path, config()), [], Clock())
+    hands._runners = {"meter": Runner()}
+    with pytest.raises(TrustError, match="has not said yet who it is"):
+        asyncio.run(hands.write("meter", "relay", True, None))
+    assert Runner.link.written == ()
+
+
+def test_letters_that_wait_while_an_action_holds_the_loop_are_bounded():
+
+    seconds = [0.0]
+    box = Mailbox(lambda: seconds[0], asyncio.Event())
+    for second in range(60):
+        seconds[0] = float(second)
+        for _ in range(100):
+            box.put(b"junk", retained=False)
+    post = box.take()
+    assert len(post.letters) == AT_ONCE
+    assert sum(post.refused.values()) == 6000 - AT_ONCE
+
+
+def test_an_operator_signs_no_plan_that_holds_more_than_is_shown(tmp_path, monkeypatch, capsys):
+
+    bench = Bench(tmp_path)
+    action = bench.ask()
+    more = pack({**unpack(action.request.plan), "afterwards": [["meter", "level", 900]]})
+    request = msgspec.structs.replace(action.request, plan=more, plan_digest=digest_of(more))
+    action = msgspec.structs.replace(action, request=request, plan=plan_of(more))
+
+    class Seen:
+        mirror = bench.standing
+
+        def action(self, _prefix):
+            return action
+
+    @contextlib.asynccontextmanager
+    async def seen(_args):
+        yield Seen()
+
+    monkeypatch.setattr(approve.Gateway, "seen", seen)
+    key = tmp_path / "anna"
+
+    key.write_bytes(ANNA.to_text())
+    args = argparse.Namespace(id=action.id, key=key, yes=True, ttl=60)
+    with pytest.raises(TrustError, match="more than this version can show"):
+        asyncio.run(approve.answer_request(args, "approve"))
+
+
+def test_what_is_shown_says_how_far_a_value_may_be_off(tmp_path):
+
+    bench = Bench(tmp_path)
+    action = bench.ask()
+    step = msgspec.structs.replace(action.plan.steps[0], tolerance=0.5, settle_s=3.0)
+    plan = msgspec.structs.replace(action.plan, steps=(step,))
+    told = "\n".join(in_full(msgspec.structs.replace(action, plan=plan), bench.standing.world))
+    assert "only if False stands there, give or take 0.5; read back after 3 s, give or take 0.5" in told
+    assert "meter.relay = what stood there before" in told

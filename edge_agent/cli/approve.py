@@ -17,6 +17,7 @@ from edge_agent.judge.lifecycle import ENDS
 from edge_agent.model.action import Action, Stage
 from edge_agent.model.errors import StoreError, TrustError
 from edge_agent.model.reading import iso_utc
+from edge_agent.seal.actions import plan_bytes
 from edge_agent.seal.approvals import answer, seal_approval
 from edge_agent.seal.keys import EncryptedKeyError, PrivateKey
 from edge_agent.uplink.follower import AuditTold, Change
@@ -55,6 +56,10 @@ async def answer_request(args: argparse.Namespace, act: str) -> int:
     async with Gateway.seen(args) as gateway:
         action = gateway.action(args.id)
         print("\n".join(in_full(action, gateway.mirror.world)), flush=True)
+        if act == "approve" and plan_bytes(action.plan) != action.request.plan:
+            raise TrustError(
+                f"action {action.id[:8]}: its plan holds more than this version can show: nothing was signed"
+            )
         if action.stage != "waiting":
             raise TrustError(f"action {action.id[:8]}: it is {action.stage}, and waits for nothing")
         if not (args.yes or _agreed(act)):

@@ -37,7 +37,7 @@ def _lines(action: Action, world: World) -> Iterator[str]:
     yield from (f"    {line}" for line in _writes(plan, world))
     goals = " and ".join(["every target reads back", *map(str, plan.criteria)])
     yield f"  good when {goals}, within {plan.deadline_s:g} s"
-    yield f"  else      {_undo(plan)}"
+    yield f"  else      {_undo(plan, world)}"
     yield f"  if that fails too: {plan.if_it_fails}; a person is called"
     yield f"  risk      {plan.risk:g} of 1 for doing it"
     yield f"  needs     {request.approvers} distinct {_roles(request.role)}, within {request.ttl_s} s of the request"
@@ -49,17 +49,28 @@ def _writes(plan: Plan, world: World) -> Iterator[str]:
     for step in plan.steps:
         path, now = _now(step.source, step.point, world)
         hold = "" if step.hold_s is None else f", which the device takes back after {step.hold_s:g} s"
-        shown = "" if not step.verify else f"; read back at {step.verify}"
-        yield f"{path} = {step.value!r}{hold}   (now {now}; only if {step.expect!r} stands there{shown})"
+        shown = f"read back{_at(step.verify)} after {step.settle_s:g} s{_within(step.tolerance)}"
+        expected = f"only if {step.expect!r} stands there{_within(step.tolerance)}"
+        yield f"{path} = {step.value!r}{hold}   (now {now}; {expected}; {shown})"
     for path in dict.fromkeys(criterion.variable for criterion in plan.criteria):
         yield f"and watches {path}   (now {_value(path, world)})"
 
 
-def _undo(plan: Plan) -> str:
+def _at(point: str) -> str:
+    return f" at {point}" if point else ""
+
+
+def _within(tolerance: float) -> str:
+    return f", give or take {tolerance:g}" if tolerance else ""
+
+
+def _undo(plan: Plan, world: World) -> str:
     if not plan.inverse:
         return "it is left as it is"
     return ", ".join(
-        f"{undo.source}.{undo.point} = {'what stood there before' if undo.value is None else repr(undo.value)}"
+        f"{_now(undo.source, undo.point, world)[0]} = "
+        f"{'what stood there before' if undo.value is None else repr(undo.value)}"
+        f" (read back after {undo.settle_s:g} s{_within(undo.tolerance)})"
         for undo in plan.inverse
     )
 

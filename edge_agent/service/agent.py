@@ -184,8 +184,10 @@ class Agent:
         asked = self._asks.take()
         told = (*told, *(Entry("drop", {"reason": "not an ask", "count": 1}) for each in asked if each.ask is None))
         post = self.mailbox.take()._replace(acknowledged=tuple(each.ask for each in asked if each.ask is not None))
+        # An action takes longer than a stop may: what is due waits for the next start.
+        hands = None if self.ledger.stopping else self._hands
         self.standing, report = await sync(
-            self.standing, readings, self.ground, self.ledger, self._hands, self._clock(), told, post
+            self.standing, readings, self.ground, self.ledger, hands, self._clock(), told, post
         )
         self._asks.done(asked)
         if report.status == "failed":

@@ -38,7 +38,8 @@ class Mailbox:
         self._allowance = min(self._allowance + (now_s - self._last_s) * PER_S, AT_ONCE)
         self._last_s = now_s
         refusal = "retained" if retained else "size" if len(envelope) > MAX_ENVELOPE_BYTES else ""
-        if not refusal and self._allowance < 1:
+        # A turn that carries out an action may take a minute: what waits meanwhile is bounded, too.
+        if not refusal and (self._allowance < 1 or len(self._letters) >= AT_ONCE):
             refusal = "rate"
         if refusal:
             self._refused[refusal] += 1

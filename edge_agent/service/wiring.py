@@ -65,10 +65,15 @@ class BusHands:
     async def write(self, source: str, point: str, value: Value, hold_s: float | None) -> None:
         """Write, before the polls that are due. Raises TrustError for a device that is not known to be the one."""
         runner = self._runner(source)
-        refusal = runner.door.refusal(source)
-        if refusal:
-            raise TrustError(f"{source}.{point}: nothing is written to it: {refusal}")
-        await self._ask(source, functools.partial(runner.link.write, source, point, value, hold_s), WRITE_S)
+
+        async def write() -> None:
+            # Asked when the bus is free: while this waited its link may have been lost, and another device found.
+            refusal = runner.door.refusal(source)
+            if refusal:
+                raise TrustError(f"{source}.{point}: nothing is written to it: {refusal}")
+            await runner.link.write(source, point, value, hold_s)
+
+        await self._ask(source, write, WRITE_S)
 
     async def settle(self, seconds: float) -> None:
         """Wait as long as a device needs."""
