@@ -24,6 +24,7 @@ COMMANDS = {
     "twin": "print the twin of a gateway from its data folder, in the canonical form",
     "events": "print the events of a gateway from its log, in the canonical form",
     "findings": "list what is open, and say that a finding is known",
+    "report": "make one HTML page of a gateway, to send, print or keep",
     "drift": "say of each variable what is usual, and why it alarms or not",
     "detect": "backtest the statistics on a series: CSV in, one JSON line a row out",
     "mirror": "follow a gateway from the outside and verify every record",

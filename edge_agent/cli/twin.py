@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from edge_agent.cli.stored import open_folder
+from edge_agent.cli.words import shown
 from edge_agent.config import load
 from edge_agent.model.layout import variable_path
 from edge_agent.model.reading import iso_utc
@@ -57,13 +58,8 @@ def tell(world: World) -> None:
     for number, variable in world.variables.items():
         state = world.state_of(number)
         path = variable_path(variable.entity, variable.name)
-        value = "-" if state.value is None else _shown(state.value)
+        value = "-" if state.value is None else shown(state.value)
         since = iso_utc(state.at_ms) if state.value is not None else ""
         print(f"  {path:40} {value!s:>16} {variable.unit or '':8} {state.quality:18} {since}")
     for finding in world.findings.values():
         print(f"  {finding.severity}: {finding.sentence}")
-
-
-def _shown(value: object) -> str:
-    """Return a value as a person wants it: seven digits are what a single precision number knows."""
-    return f"{value:.7g}" if isinstance(value, float) else str(value)

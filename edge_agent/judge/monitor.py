@@ -10,7 +10,7 @@ import functools
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from edge_agent.judge import detectors
@@ -22,6 +22,7 @@ from edge_agent.judge.detectors.stuck import Stuck
 from edge_agent.judge.detectors.variance import POWER
 from edge_agent.judge.expected import Expected, learn_from
 from edge_agent.judge.figures import figures
+from edge_agent.judge.hindsight import Change, Seen, look_back
 from edge_agent.judge.profile import Profile
 from edge_agent.judge.saying import Said, is_news
 from edge_agent.judge.severity import worst
@@ -102,6 +103,8 @@ class Insight(NamedTuple):
     decades: float
     """How rare it is what the last reading has come to, as the logarithm of readings; an alarm above `bar`."""
     bar: float
+    budget: float
+    """The bar that the budget asks for, before alarms raised it."""
     raised: tuple[tuple[str, int], ...]
     """Kinds whose bar is raised, and how often they have alarmed."""
     sentences: tuple[str, ...]
@@ -402,9 +405,22 @@ class Monitor:
             interval_s=1.0 if expected is None else expected.interval_ms / 1000,
             decades=self.top * bar,
             bar=bar,
+            budget=math.log10(self._arl) if shift is None else self._plain_bar(shift),
             raised=tuple((kind, raised.alarms) for kind, raised in self._raised.items() if raised.alarms > 1),
             sentences=tuple(d.sentence(self.subject) for d in self._detectors if d.open is not None),
         )
+
+    def hindsight(self, changes: Sequence[Change], until_ms: int) -> list[Seen]:
+        """Return what its charts say of its past, rising in time; nothing without a baseline."""
+        base = None if self._shift is None else self._shift.base
+        if self._expected is None or base is None:
+            return []
+        if any(raised.alarms > ALLOWED for raised in self._raised.values()):
+            # The caution that alarms have taught since would hide why there was the first.
+            model = Expected(base, self._profile, self._expected.interval_ms)
+        else:
+            model = Expected.from_state(self._expected.to_state(), self._profile)
+        return look_back(model, base, math.log10(self._arl * SHARE), changes, until_ms)
 
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""

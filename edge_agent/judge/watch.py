@@ -3,7 +3,7 @@
 This is the one mutable thing in the pure rooms, because a small board updates thousands a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_agent.judge.monitor import Insight, Monitor, MonitorState
 from edge_agent.judge.step import Step
@@ -80,6 +80,11 @@ class Watch:
     def insights(self) -> list[Insight]:
         """Return what a person asks about each variable."""
         return [monitor.insight() for monitor in self._monitors.values()]
+
+    @property
+    def monitors(self) -> Mapping[int, Monitor]:
+        """All of them, by the number of the variable."""
+        return self._monitors
 
     def to_state(self) -> dict[str, MonitorState]:
         """Return the state of every monitor as plain JSON values, by path."""

@@ -1,0 +1,357 @@
+"""A gateway as one HTML page: self-contained, without script, for a phone, a desk and paper. Pure: facts in, text out."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from edge_agent.cli.markup import Child, Markup, el, joined, trusted
+from edge_agent.cli.past import Move, Past
+from edge_agent.cli.plot import course_plot, drift_plot, spark
+from edge_agent.cli.status import in_words
+from edge_agent.cli.style import STYLE
+from edge_agent.cli.words import shown, verdict, why
+from edge_agent.judge.hindsight import Seen
+from edge_agent.judge.monitor import Insight
+from edge_agent.model.action import Action, Approver
+from edge_agent.model.finding import SEVERITIES, Anomaly
+from edge_agent.model.layout import local_name, record_ref
+from edge_agent.model.reading import REASONS, iso_utc
+from edge_agent.model.world import World
+from edge_agent.seal.approvals import opened
+
+MOST_PLOTS = 24
+"""Pictures on a page; the gravest come first."""
+_SEVERE = {"low": "soft", "medium": "warn", "high": "bad", "critical": "bad"}
+_STAGES = {
+    "verified": "good",
+    "refused": "warn",
+    "expired": "warn",
+    "rolled_back": "warn",
+    "failed": "bad",
+    "unknown": "bad",
+}
+
+
+class Picture(NamedTuple):
+    """What the statistics know of a variable, and its recent past."""
+
+    found: Insight
+    seen: list[Seen]
+
+
+class Story(NamedTuple):
+    """Everything that a page tells."""
+
+    world: World
+    past: Past
+    pictures: list[Picture]
+    """Of the watched variables, the gravest first; empty without a configuration."""
+    roster: Mapping[str, Approver]
+    """By keyid: approvals are verified against it once more."""
+    health: dict[str, Any] | None
+    """The status document of the agent that runs; None when there is none to ask."""
+    silence: str
+    """Then why."""
+    head: bytes
+    keyids: list[str]
+    """Of the keys that signed the records, oldest first."""
+    made: str
+    """When the page was made, and by what."""
+
+
+def page(story: Story) -> str:
+    """Return the whole page."""
+    world = story.world
+    return document(
+        f"{world.world_id} · edge-agent report",
+        el("header", el("h1", world.world_id), _stand(story), _tiles(story)),
+        el("nav", *(el("a", word.capitalize(), href=f"#{word}") for word in _SECTIONS)),
+        *(el("section", el("h2", word.capitalize()), *section(story), id=word) for word, section in _SECTIONS.items()),
+    )
+
+
+def document(title: str, *body: Child) -> str:
+    """Return a page that loads nothing and runs nothing."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("title", title),
+        el("style", trusted(STYLE)),
+    )
+    return joined(trusted("<!doctype html>\n"), el("html", head, el("body", *body), lang="en"), trusted("\n"))
+
+
+def drift_card(picture: Picture, until_ms: int, past: Past | None = None) -> Markup:
+    """Return one variable's picture with what it means in words."""
+    found = picture.found
+    course = [] if past is None else list(past.courses.get(found.subject.number, ()))
+    plot: Child = None
+    if picture.seen and found.baseline is not None:
+        plot = joined(drift_plot(found, picture.seen), _legend(found))
+    elif any(value is not None for _, value in course):
+        plot = course_plot(course, found.subject.unit, until_ms)
+    colour = "bad" if found.sentences else "soft" if found.baseline is None else "good"
+    return el(
+        "figure",
+        el("h3", el("span", verdict(found), cls=f"tag {colour}"), found.subject.path),
+        plot,
+        el("figcaption", *(el("p", sentence) for sentence in why(found))),
+        cls="card",
+    )
+
+
+def _legend(found: Insight) -> Markup:
+    words = ("— value", "- - usual", "▒ three sigma about it", "lower: how rare it is, red above the alarm's bar")
+    limits = [f"limit {limit:g}" for limit in (found.subject.above, found.subject.below) if limit is not None]
+    return el("p", *(el("span", word) for word in (*words, *limits)), cls="legend soft")
+
+
+def _stand(story: Story) -> Markup:
+    world, past = story.world, story.past
+    since = "" if past.since_ms is None else f", the past from record {past.first} of {_time(past.since_ms)}"
+    return el("p", f"As of record {world.version}, {_time(world.at_ms)}{since}. {story.made}", cls="soft")
+
+
+def _tiles(story: Story) -> Markup:
+    world, turns = story.world, story.past.turns
+    newest: Mapping[str, Any] = turns[-1][1] if turns else {}
+    states = [world.state_of(number) for number in world.variables]
+    good = sum(state.quality == "good" for state in states)
+    waiting = sum(action.stage == "waiting" for action in world.actions.values())
+    open_ = len(world.findings)
+    tiles = [
+        ("risk now", _share(newest.get("risk")), _risk_class(newest.get("risk"))),
+        ("risk ahead", _share(newest.get("ahead")), _risk_class(newest.get("ahead"))),
+        ("findings open", str(open_), "warn" if open_ else "good"),
+        ("values good", f"{good} of {len(states)}", "good" if good == len(states) else "warn"),
+        ("actions that wait", str(waiting), "warn" if waiting else ""),
+        ("agent", "runs" if story.health else "not asked", "good" if story.health else "warn"),
+    ]
+    return el(
+        "div",
+        *(el("div", el("b", value, cls=cls or None), el("small", name), cls="card tile") for name, value, cls in tiles),
+        cls="tiles",
+    )
+
+
+def _findings(story: Story) -> Iterator[Markup]:
+    ranked = sorted(story.world.findings.values(), key=lambda f: (-SEVERITIES.index(f.severity), f.since_ms))
+    if not ranked:
+        yield el("p", "Nothing is open.")
+    for finding in ranked:
+        yield el("div", *_finding(finding), cls="card")
+    risk = [float(facts.get("risk") or 0.0) for _, facts in story.past.turns]
+    drawn = spark(risk)
+    if drawn is not None:
+        yield el("p", f"Risk over the past, from {min(risk):.2f} to {max(risk):.2f}: ", drawn, cls="soft")
+
+
+def _finding(finding: Anomaly) -> Iterator[Markup]:
+    known = f" · known to {finding.acknowledged}" if finding.acknowledged is not None else ""
+    yield el("p", el("span", finding.severity, cls=f"tag {_SEVERE.get(finding.severity, 'bad')}"), finding.sentence)
+    yield el(
+        "p",
+        f"{finding.id} · since {_time(finding.since_ms)} · confidence {finding.confidence:.2f}{known}",
+        cls="soft",
+    )
+    yield el("p", f"evidence: {', '.join(finding.anchors)}", cls="key")
+    if finding.witnesses:
+        yield el("ul", *(el("li", witness.sentence) for witness in finding.witnesses), cls="soft")
+
+
+def _values(story: Story) -> Iterator[Markup]:
+    world = story.world
+    for key, entity in world.entities.items():
+        mine = [n for n, variable in world.variables.items() if variable.entity == key]
+        state = f" · {entity.state}" if entity.state is not None else ""
+        about = [f"{name} {value}" for name, value in entity.attributes.items()]
+        about += [f"{relation} {local_name(other)}" for relation, other in entity.relations]
+        rows = [_value_row(story, number) for number in mine]
+        head = el(
+            "tr",
+            el("th", "variable"),
+            el("th", "value", cls="num"),
+            el("th", "quality, as of"),
+            el("th", cls="spark-cell"),
+        )
+        yield el(
+            "div",
+            el("h3", local_name(key), el("small", f" {entity.type}{state}")),
+            el("p", " · ".join(about), cls="soft") if about else None,
+            el("table", el("thead", head), el("tbody", *rows), cls="part")
+            if rows
+            else el("p", "no variables", cls="soft"),
+            cls="card",
+        )
+
+
+def _value_row(story: Story, number: int) -> Markup:
+    variable, state = story.world.variables[number], story.world.state_of(number)
+    word, _, reason = state.quality.partition(":")
+    meaning = REASONS.get(reason)
+    value = "-" if state.value is None else f"{shown(state.value)} {variable.unit or ''}".rstrip()
+    as_of = el("small", _time(state.at_ms) if state.value is not None else "never read")
+    return el(
+        "tr",
+        el("td", variable.name),
+        el("td", value, cls="num"),
+        el(
+            "td",
+            el("span", state.quality, cls={"good": "good", "uncertain": "warn"}.get(word, "bad")),
+            as_of,
+            title=meaning,
+        ),
+        el("td", spark(story.past.values(number)), cls="spark-cell"),
+    )
+
+
+def _drift(story: Story) -> Iterator[Markup]:
+    if not story.pictures:
+        yield el(
+            "p", "Without the configuration nothing is known of what is usual: give agent.toml instead of the folder."
+        )
+        return
+    until = story.world.at_ms
+    shares = story.pictures[0].found.shares
+    yield el("p", f"{shares} watched variables share one budget of false alarms. The gravest come first.", cls="soft")
+    shown_, rest = story.pictures[:MOST_PLOTS], story.pictures[MOST_PLOTS:]
+    yield el("div", *(drift_card(picture, until, story.past) for picture in shown_), cls="grid")
+    if rest:
+        yield el("p", f"And {len(rest)} more that show less: edge-agent drift lists them.", cls="soft")
+
+
+def _actions(story: Story) -> Iterator[Markup]:
+    found = sorted(story.past.actions.values(), key=lambda action: -action.at_ms)
+    if not found:
+        yield el("p", "No action was asked for in the records that were read.")
+    for action in found:
+        yield el("div", *_action(action, story.past.moves.get(action.id, []), story.roster), cls="card")
+
+
+def _action(action: Action, moves: list[Move], roster: Mapping[str, Approver]) -> Iterator[Markup]:
+    plan, request = action.plan, action.request
+    yield el("h3", el("span", action.stage.replace("_", " "), cls=f"tag {_STAGES.get(action.stage, '')}"), plan.summary)
+    yield el("p", action.reason)
+    yield el("p", f"Why: {plan.why or 'it was not said'}")
+    yield el("p", f"action {action.id} · risk {plan.risk:g} · evidence {', '.join(plan.anchors) or 'none'}", cls="key")
+    head = el("tr", *(el("th", word) for word in ("point", "stood there", "written", "read back")))
+    before = [*action.before, *[None] * (len(plan.steps) - len(action.before))]
+    read = [*action.found, *[None] * (len(plan.steps) - len(action.found))]
+    written = any(move.facts.get("move") == "intend" for move in moves) or bool(action.writes)
+    rows = [
+        el(
+            "tr",
+            el("td", f"{s.source}.{s.point}"),
+            *(el("td", text) for text in (_or_dash(b), shown(s.value) if written else "not written", _or_dash(f))),
+        )
+        for s, b, f in zip(plan.steps, before, read, strict=False)
+    ]
+    yield el("table", el("thead", head), el("tbody", *rows))
+    yield el("h3", "Who approved", style="margin-top: .6rem")
+    yield el("ul", *(_approval(move, action, roster) for move in moves if move.kind == "approval"))
+    if not any(move.kind == "approval" for move in moves):
+        names = ", ".join(f"{name} (key {keyid})" for name, keyid in action.approvals)
+        yield el("p", f"{names}; the record is older than those read" if names else "Nobody.", cls="soft")
+    yield el(
+        "p", f"wanted: {request.approvers} distinct, at least {request.role}, within {request.ttl_s} s", cls="soft"
+    )
+    yield el("h3", "What happened, by signed record", style="margin-top: .6rem")
+    yield el("ol", *map(_move, (move for move in moves if move.kind == "action")), style="list-style: none; padding: 0")
+
+
+def _approval(move: Move, action: Action, roster: Mapping[str, Approver]) -> Markup:
+    facts = move.facts
+    text = (
+        f"{facts.get('operator')} said {facts.get('act')} with key {facts.get('keyid')}, counter {facts.get('counter')}"
+    )
+    try:
+        found = opened(base64.b64decode(str(facts.get("envelope"))), roster)
+    except ValueError:
+        found = "envelope"
+    if isinstance(found, str):
+        cls, proof = "warn", f"signature not verified here ({found}): give the agent.toml that names this approver"
+    elif found.approval.plan != action.request.plan_digest or found.approval.req.hex() != action.id:
+        cls, proof = "bad", "the signature is of another plan"
+    else:
+        cls, proof = "good", "the signature is the approver's, over this very plan"
+    return el(
+        "li",
+        text,
+        el("br"),
+        el("span", proof, cls=cls),
+        el("br"),
+        el("span", f"{record_ref(move.seq)} · {iso_utc(move.at_ms)}", cls="key"),
+    )
+
+
+def _move(move: Move) -> Markup:
+    facts = move.facts
+    told = [f"{name} = {shown(value)}" for name, value in facts.items() if name.startswith("sensor:")]
+    if facts.get("move") == "checkpoint":
+        told.append(f"checkpoint {record_ref(int(facts.get('seq') or 0))}, {str(facts.get('head'))[:16]}…")
+    return el(
+        "li",
+        el("span", f"{record_ref(move.seq)} · {iso_utc(move.at_ms)}", cls="key"),
+        f" {facts.get('move')} → {facts.get('to')}: {facts.get('reason')}",
+        el("small", "; ".join(told)) if told else None,
+    )
+
+
+def _health(story: Story) -> Iterator[Markup]:
+    if story.health is None:
+        yield el("p", "The agent was not asked, so that nothing is known of its buses: ", story.silence)
+        return
+    lines = list(in_words(story.health))
+    yield el("div", *(el("p", line.strip(), style=_indent(line)) for line in lines), cls="card")
+
+
+def _indent(line: str) -> str:
+    return f"padding-left: {max(0, len(line) - len(line.lstrip()) - 2) / 4:g}rem"
+
+
+def _proof(story: Story) -> Iterator[Markup]:
+    world, past = story.world, story.past
+    yield el(
+        "p",
+        f"Records {past.first} to {past.last} were verified for this page, each with its signature, and the world by its digest. "
+        "The page itself is not signed: what counts is the log, which anybody can verify with the key that was taken at installation.",
+    )
+    facts = {
+        "key" if len(story.keyids) == 1 else "keys, oldest first": ", ".join(story.keyids),
+        "newest record": f"{record_ref(world.version)}, digest {story.head.hex()}",
+        "to verify": "edge-agent log verify WHERE --key agent.pub",
+    }
+    yield el("dl", *(part for name, text in facts.items() for part in (el("dt", name), el("dd", text, cls="key"))))
+
+
+_SECTIONS = {
+    "findings": _findings, "actions": _actions, "drift": _drift, "values": _values, "health": _health, "proof": _proof,
+}  # fmt: skip
+
+
+def _time(at_ms: int) -> str:
+    """Return a wall time as a person reads it; proofs keep the milliseconds."""
+    return iso_utc(at_ms)[:19].replace("T", " ") + " UTC"
+
+
+def _share(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "-"
+
+
+def _risk_class(value: object) -> str:
+    level = value if isinstance(value, int | float) else 0.0
+    return "bad" if level >= 0.5 else "warn" if level >= 0.1 else "good"  # noqa: PLR2004 - the thirds of the severities
+
+
+def _or_dash(value: Any) -> str:
+    return "-" if value is None else shown(value)
+
+
+def ranked(pictures: Iterable[Picture]) -> list[Picture]:
+    """Return pictures with what alarms first, then what comes nearest to its bar."""
+    return sorted(
+        pictures, key=lambda p: (not p.found.sentences, -(p.found.decades / (p.found.bar or 1.0)), p.found.subject.path)
+    )

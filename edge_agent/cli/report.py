@@ -1,0 +1,117 @@
+"""Make one HTML page of a gateway: values, drift, findings, risk, actions with their proofs, buffer and buses.
+
+The page loads nothing and runs nothing: it can be sent, printed, and read in ten years. WHERE is an agent.toml, or a
+data_dir or a copy of one; without the configuration there is no drift and no agent to ask. The agent may be running.
+How far the past reaches is a number of records; actions older than they are, and gone from the twin, are not on it.
+"""
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import sys
+from pathlib import Path
+
+from edge_agent import __version__
+from edge_agent.cli.page import Picture, Story, page, ranked
+from edge_agent.cli.past import Past, past_of
+from edge_agent.cli.status import ask
+from edge_agent.cli.stored import Folder, open_folder
+from edge_agent.config import load
+from edge_agent.judge.watch import Watch
+from edge_agent.model.errors import LinkError, StoreError, TrustError
+from edge_agent.model.site import Site
+from edge_agent.model.world import World
+from edge_agent.seal.records import unseal_snapshot
+from edge_agent.service.boot import restore
+from edge_agent.store.baselines import Baselines
+
+EXAMPLE = "edge-agent report /etc/edge-agent/agent.toml -o report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `report` takes."""
+    parser.add_argument("where", type=Path, metavar="WHERE", help="agent.toml or a data_dir")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where the page goes (default: standard output)"
+    )
+    parser.add_argument(
+        "--records", type=int, default=20_000, metavar="N", help="how far the past reaches (default 20000)"
+    )
+    parser.add_argument("--key", type=Path, help="the gateway's agent.pub, as it was taken at installation")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the page; 1 when the records do not lead to a world."""
+    site = load(args.where) if args.where.is_file() else None
+    data = args.where if site is None else Path(site.settings.agent.data_dir)
+    story, notes = told(data, site, args.records, args.key)
+    text = page(story)
+    if args.output is None:
+        print(text, end="")
+    else:
+        write_page(args.output, text)
+        print(f"{args.output}: {len(text.encode()) // 1024} KiB, as of record {story.world.version}")
+    for note in notes:
+        print(f"edge-agent report: {note}", file=sys.stderr)
+    return 1 if notes else 0
+
+
+def told(data: Path, site: Site | None, records: int, key: Path | None = None) -> tuple[Story, list[str]]:
+    """Return what a page tells of a data folder, and what did not hold in words."""
+    folder = open_folder(data, key)
+    world_id = site.world_id if site is not None else _world_id(folder)
+    restored = restore(world_id, folder.end, folder.shelf.records, folder.snapshots, folder.key)
+    world = restored.standing.world
+    past = past_of(folder, world, records)
+    health, silence = None, "a data folder alone was given, no configuration."
+    if site is not None:
+        try:
+            health, silence = ask(data), ""
+        except LinkError as error:
+            silence = str(error)
+    story = Story(
+        world=world,
+        past=past,
+        pictures=[] if site is None else ranked(pictures(site, world, past, Baselines(folder.data.baselines))),
+        roster={} if site is None else {approver.keyid: approver for approver in site.roster},
+        health=health,
+        silence=silence,
+        head=folder.end[1],
+        keyids=[each.keyid for each in folder.key.keys],
+        made=f"Made {dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ} by edge-agent {__version__}.",
+    )
+    return story, [str(note.facts["reason"]) for note in restored.notes]
+
+
+def pictures(site: Site, world: World, past: Past, kept: Baselines) -> list[Picture]:
+    """Return every watched variable with its recent past."""
+    learned = kept.load()
+    watch = Watch(site.settings.drift, world, site, None if learned is None else json.loads(learned))
+    found = []
+    for number, monitor in watch.monitors.items():
+        course = list(past.courses.get(number, ()))
+        found.append(Picture(monitor.insight(), monitor.hindsight(course, world.at_ms)))
+    return found
+
+
+def _world_id(folder: Folder) -> str:
+    if not folder.snapshots:
+        raise TrustError(f"{folder.data.root}: got no snapshot, wanted one to begin from, or an agent.toml instead")
+    return unseal_snapshot(folder.snapshots[0].envelope, folder.key).world.world_id
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, a file whole or not at all. Raises StoreError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # a pipe, a terminal
+            return
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise StoreError(f"{path}: cannot write the page: {error.strerror} (give -o another place)") from error
