@@ -162,7 +162,7 @@ def ground(
         criticality=criticality,
         watch=watch,
         trust=trust_of(site, world, deadbands(bound)),
-        comparisons=comparisons or Comparisons(site, world.variables),
+        comparisons=comparisons or Comparisons(site, world),
         key=key,
         boot=boot,
         writable=targets(site),
@@ -233,8 +233,8 @@ def assess(
     stated = world_state(weighed_in, now)
     changes = diff(before, stated)
     moved, holding, passages = transition(stated, ground.rules, standing.holding, now)
-    told = alarms_of(moved.findings)
-    alarms = detect_anomaly(ground.watch, events, replace_world(moved, findings=told), now.at_ms)
+    told = replace_world(moved, findings=alarms_of(moved.findings))
+    alarms = detect_anomaly(ground.watch, events, told, now.at_ms)
     apart = compare(ground.comparisons, events, told, now.at_ms)
     findings = group({**alarms, **apart, **conflicts}, moved.findings, moved, now.at_ms, ground.criticality)
     findings, quieted = acknowledge(findings, post.acknowledged)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from edge_agent.judge.monitor import Monitor
 from edge_agent.judge.severity import by_times, next_step, worst
-from edge_agent.judge.subject import Subject, all_subjects
+from edge_agent.judge.subject import Subject, all_subjects, device_of, is_swapped
 from edge_agent.judge.trend import SURE, Course, Trend
 from edge_agent.judge.words import clock, span
 from edge_agent.model.checked import changed
@@ -19,7 +19,7 @@ from edge_agent.model.finding import Anomaly
 from edge_agent.model.profile import Point
 from edge_agent.model.reading import GOOD, Event
 from edge_agent.model.site import ComparisonSettings, DriftSettings, Site
-from edge_agent.model.world import Variable
+from edge_agent.model.world import Variable, World
 
 KIND = "difference"
 RETURN = 0.9
@@ -123,12 +123,13 @@ class Bounded:
 class Strayed:
     """A difference with a baseline of its own."""
 
-    def __init__(self, pair: Pair, drift: DriftSettings, state: object) -> None:
+    def __init__(self, pair: Pair, drift: DriftSettings, devices: str, state: object) -> None:
         one = pair.one
         # It is no reading: it has no limits, and only its number leads back to a variable.
         point = changed(one.point, alarm_above=None, alarm_below=None, range=None, kind="gauge", drift=True)
         variable: Variable = changed(one.variable, name=f"{one.variable.name}~{pair.other.path}", kind="gauge")
-        self._monitor = Monitor.from_state(one._replace(variable=variable, point=point), drift, state)
+        subject = one._replace(variable=variable, point=point)
+        self._monitor = Monitor.from_state(subject, drift, state, device=devices)
 
     def update(self, one: Seen, other: Seen) -> None:
         """Take the two sides as they stand with a new reading of the first."""
@@ -151,18 +152,19 @@ class Strayed:
 class Comparisons:
     """All of a site. `state` is what `to_state` returned before the restart, or anything at all."""
 
-    def __init__(self, site: Site, variables: Mapping[int, Variable], state: object = None) -> None:
+    def __init__(self, site: Site, world: World, state: object = None) -> None:
         kept = state if isinstance(state, dict) else {}
-        known = {subject.path: subject for subject in all_subjects(site, variables)}
+        known = {subject.path: subject for subject in all_subjects(site, world.variables)}
         pairs = [(Pair(known[c.variable], known[c.with_]), c) for c in site.settings.comparisons]
-        drift = site.settings.drift
+        self._drift = drift = site.settings.drift
+        self._entities = world.entities
         self._watched: list[tuple[Pair, Bounded | Strayed]] = []
         for pair, settings in pairs:
             bound = bound_of(settings, pair.other.point, drift)
-            found = (
-                Strayed(pair, drift, kept.get(pair.name)) if bound is None else Bounded(pair, bound, settings.lasting)
-            )
-            self._watched.append((pair, found))
+            if bound is None:
+                self._watched.append((pair, self._strayed(pair, kept.get(pair.name))))
+            else:
+                self._watched.append((pair, Bounded(pair, bound, settings.lasting)))
         self._sides = {number for pair, _ in self._watched for number in (pair.one.number, pair.other.number)}
         self._seen: dict[int, Seen] = {}
 
@@ -190,6 +192,20 @@ class Comparisons:
         """Return what was learned of each difference, by name."""
         return {pair.name: each.to_state() for pair, each in self._watched}
 
+    def look_again(self, world: World) -> None:
+        """Begin anew with the difference of two devices of which one was swapped: it was that of other ones."""
+        if world.entities is self._entities:
+            return
+        before, self._entities = self._entities, world.entities
+        for place, (pair, each) in enumerate(self._watched):
+            sides = [side.variable.entity for side in pair]
+            if isinstance(each, Strayed) and any(is_swapped(before[s], world.entities[s]) for s in sides):
+                self._watched[place] = pair, self._strayed(pair, None)
+
+    def _strayed(self, pair: Pair, state: object) -> Strayed:
+        devices = [device_of(self._entities[side.variable.entity]) for side in pair]
+        return Strayed(pair, self._drift, "~".join((*devices, pair.other.fingerprint())), state)
+
     def _update(self, number: int) -> None:
         for pair, each in self._watched:
             if pair.one.number == number and pair.other.number in self._seen:
@@ -199,10 +215,11 @@ class Comparisons:
         return tuple(side.anchor(self._seen[side.number].at_ms) for side in pair if side.number in self._seen)
 
 
-def compare(comparisons: Comparisons, events: Iterable[Event], known: Known, at_ms: int) -> dict[str, Anomaly]:
+def compare(comparisons: Comparisons, events: Iterable[Event], world: World, at_ms: int) -> dict[str, Anomaly]:
     """Let the comparisons see the events of a turn, and return the alarms that are open after it, by id."""
     comparisons.observe(events)
-    return comparisons.alarms(known, at_ms)
+    comparisons.look_again(world)
+    return comparisons.alarms(world.findings, at_ms)
 
 
 def bound_of(settings: ComparisonSettings, other: Point, drift: DriftSettings) -> float | None:

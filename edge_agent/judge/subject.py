@@ -1,17 +1,20 @@
 """What the statistics are told of a variable (`Subject`), and what a detector concludes of it (`Conclusion`)."""
 
+import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from edge_agent.model import layout
-from edge_agent.model.checked import Name
+from edge_agent.model.checked import Name, changed
 from edge_agent.model.profile import Point, RegisterPoint
 from edge_agent.model.site import EntitySettings, Site, Source
-from edge_agent.model.world import Variable
+from edge_agent.model.world import Entity, Variable
 
 DEFAULT_CRITICALITY = EntitySettings(id=Name("any"), type=Name("any")).criticality
 """Of an entity of which nothing is said."""
 _NOT_NUMBERS = ("bool", "string")
+_SAYS_WHO = ("model", "serial", "firmware")
+"""Attributes by which a device says who it is."""
 
 
 class Subject(NamedTuple):
@@ -75,17 +78,8 @@ class Subject(NamedTuple):
 
     def fingerprint(self) -> str:
         """Return all of its definition that statistics rest on."""
-        parts = (
-            self.path,
-            self.variable.source,
-            self.unit,
-            self.shifts,
-            self.quantum,
-            self.above,
-            self.below,
-            self.point.max_rate,
-            self.profile,
-        )
+        point = repr(changed(self.point, deadband=0.0)).encode()  # the statistics see what a deadband holds back
+        parts = (self.path, self.variable.source, self.unit, self.shifts, self.profile, f"{zlib.crc32(point):08x}")
         return "|".join(map(str, parts))
 
 
@@ -118,6 +112,17 @@ def all_subjects(site: Site, variables: Mapping[int, Variable]) -> list[Subject]
             weight = criticality.get(layout.local_name(variable.entity), DEFAULT_CRITICALITY)
             found.append(Subject(variable, point, source.profile, weight))
     return found
+
+
+def device_of(entity: Entity) -> str:
+    """Return what a device says that it is; empty while it has said nothing."""
+    return ",".join(entity.attributes[each] for each in _SAYS_WHO if each in entity.attributes)
+
+
+def is_swapped(before: Entity, after: Entity) -> bool:
+    """Whether a device is another one than it was: it says otherwise now. What it had not said before tells nothing."""
+    known = before.attributes
+    return any(known.get(each, after.attributes.get(each)) != after.attributes.get(each) for each in _SAYS_WHO)
 
 
 def _is_number(point: Point) -> bool:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from edge_agent.judge.monitor import Insight, Monitor, MonitorState
 from edge_agent.judge.step import Step
-from edge_agent.judge.subject import Subject, subjects
+from edge_agent.judge.subject import Subject, device_of, is_swapped, subjects
 from edge_agent.judge.trend import Course
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.reading import GOOD, Event, bad
 from edge_agent.model.site import DriftSettings, Site
-from edge_agent.model.world import Entity, World
+from edge_agent.model.world import World
 
 BAD = bad("")
 
@@ -30,7 +30,7 @@ class Watch:
         self._speaking = {number: monitor for number, monitor in self._monitors.items() if monitor.speaks}
 
     def _resumed(self, subject: Subject, state: object) -> Monitor:
-        device = _device(self._entities[subject.variable.entity])
+        device = device_of(self._entities[subject.variable.entity])
         return Monitor.from_state(subject, self._settings, state, self._shares, self._step, device)
 
     def observe(self, events: Sequence[Event]) -> None:
@@ -65,12 +65,13 @@ class Watch:
         before, self._entities = self._entities, world.entities
         for number, monitor in self._monitors.items():
             entity = monitor.subject.variable.entity
-            if before.get(entity) is not world.entities[entity] and monitor.device != _device(world.entities[entity]):
-                swapped = monitor.device != ""
-                monitor.device = _device(world.entities[entity])
-                if swapped:
-                    self._monitors[number] = self._resumed(monitor.subject, None)
-                    self._speaking.pop(number, None)
+            was, now = before[entity], world.entities[entity]
+            if was is now:
+                continue
+            monitor.device = device_of(now)
+            if is_swapped(was, now):
+                self._monitors[number] = self._resumed(monitor.subject, None)
+                self._speaking.pop(number, None)
 
     def trends(self) -> list[Course]:
         """Return the variables that are on their way to a limit."""
@@ -89,11 +90,6 @@ class Watch:
     def to_state(self) -> dict[str, MonitorState]:
         """Return the state of every monitor as plain JSON values, by path."""
         return {monitor.subject.path: monitor.to_state() for monitor in self._monitors.values()}
-
-
-def _device(entity: Entity) -> str:
-    """Return what a device says that it is; empty while it has said nothing."""
-    return ",".join(entity.attributes[each] for each in ("model", "serial", "firmware") if each in entity.attributes)
 
 
 def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, at_ms: int) -> dict[str, Anomaly]:

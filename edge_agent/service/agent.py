@@ -88,7 +88,7 @@ class Agent:
         learned = self._baselines.load()
         kept = {} if learned is None else json.loads(learned)
         watch = Watch(site.settings.drift, self._world, site, kept)
-        comparisons = Comparisons(site, self._world.variables, kept.get(COMPARISONS))
+        comparisons = Comparisons(site, self._world, kept.get(COMPARISONS))
         self.ground = ground(site, self._world, watch, store.key, boot_id(), comparisons)
         self.upstream = self._way_out()
         self._full = False

@@ -8,6 +8,7 @@ from sites import site
 from edge_agent.judge.comparison import Comparisons, compare
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import Anchor, Event, Instant
+from edge_agent.model.world import replace_entity, replace_world
 from edge_agent.twin.baseline import baseline, empty_world
 
 TWO = """
@@ -34,7 +35,7 @@ class Bench:
     def __init__(self, folder, text):
         self.site = site(folder, text)
         self.world = baseline(self.site, empty_world("w"))
-        self.comparisons = Comparisons(self.site, self.world.variables)
+        self.comparisons = Comparisons(self.site, self.world)
         self.known = {}
         self.second = 0
 
@@ -43,11 +44,11 @@ class Bench:
         at = Instant(START_MS + self.second * 1000, self.second * 10**9, True)
         given = [(2, other), (1, one)]
         events = [Event(n, value, quality, Anchor("boiler", "fc4", at)) for n, value in given if value is not None]
-        self.known = compare(self.comparisons, events, self.known, at.at_ms)
+        self.known = compare(self.comparisons, events, replace_world(self.world, findings=self.known), at.at_ms)
         return list(self.known.values())
 
     def restart(self):
-        self.comparisons = Comparisons(self.site, self.world.variables, self.comparisons.to_state())
+        self.comparisons = Comparisons(self.site, self.world, self.comparisons.to_state())
 
 
 def test_a_difference_within_its_bound_says_nothing(tmp_path):
@@ -146,3 +147,19 @@ def test_a_comparison_that_makes_no_sense_is_refused(tmp_path, line, wanted):
     text = TWO.replace('with = "boiler.spare_temp"', f'with = "{other.get(wanted, "boiler.spare_temp")}"')
     with pytest.raises(ConfigError, match=wanted):
         site(tmp_path, text if line else text + "within = 0.0\n")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_difference_is_learned_anew_when_a_device_is_swapped(tmp_path, restart):
+    bench = Bench(tmp_path, TWO)
+    rng = random.Random(1)
+    (entity,) = {v.entity for v in bench.world.variables.values()}
+    bench.world = replace_entity(bench.world, entity, attributes={"serial": "1"})
+    bench.comparisons = Comparisons(bench.site, bench.world)
+    for _ in range(200):
+        assert not bench.turn(60 + rng.gauss(0, 0.1), 60.0)
+    bench.world = replace_entity(bench.world, entity, attributes={"serial": "2"})
+    if restart:
+        bench.restart()
+    for _ in range(300):
+        assert not bench.turn(63 + rng.gauss(0, 0.1), 60.0), "the new pair differs by another constant"

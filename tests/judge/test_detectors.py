@@ -276,9 +276,25 @@ def test_the_same_readings_give_the_same_state():
     assert one.to_state() == other.to_state()
 
 
+@pytest.mark.parametrize("season_s", [0, 86_400])
+def test_a_variable_weighs_after_50_000_readings_what_it_weighed_after_2_000(season_s):
+    watched = monitor(season_s=season_s, warmup=2 * DAY)
+    values = [x + 4 * (t % 1000 > 900) for t, x in enumerate(daily(1, 50_000))]  # with a trouble in each thousand
+    assert feed(watched, values[:2000])
+    weight, kept = _weight(watched), _size(watched)
+    feed(watched, values[2000:], start=2000)
+    assert _weight(watched) <= weight + 600, "one finding more or less"
+    assert _size(watched) <= kept + 30
+
+
 def test_a_variable_weighs_little():
     watched = monitor(season_s=0, warmup=60)
     feed(watched, normal(1, 400))
+    assert _weight(watched) < 7000
+
+
+def _weight(watched):
+    """Return the bytes of a monitor and all it alone holds."""
     seen, left = set(), [watched]
     size = 0
     while left:
@@ -288,4 +304,4 @@ def test_a_variable_weighs_little():
         seen.add(id(each))
         size += sys.getsizeof(each)
         left += [r for r in gc.get_referents(each) if not isinstance(r, type)]
-    assert size < 7000
+    return size
