@@ -39,6 +39,8 @@ class Breaker:
         self._trips_after = trips_after
         self._failures = 0
         self._closed_at_s = 0.0
+        self.reason = ""
+        """Why the last failure was one."""
 
     @property
     def open(self) -> bool:
@@ -49,9 +51,10 @@ class Breaker:
         """Whether the unit may be asked now."""
         return not self.open or now_s >= self._closed_at_s
 
-    def failed(self, now_s: float) -> bool:
+    def failed(self, now_s: float, reason: str) -> bool:
         """Count a failure; return whether it opened the breaker just now."""
         self._failures += 1
+        self.reason = reason
         if self.open:
             self._closed_at_s = now_s + self._backoff.failed()
         return self._failures == self._trips_after

@@ -252,6 +252,7 @@ class Runner:
         breaker = self._breakers.setdefault(poll.unit, Breaker(self._jitter))
         if not breaker.allows(self._now_s()):
             self._tally(poll).skipped += 1
+            self._fail(poll, breaker.reason)  # nobody asked, and it is missing all the same
             return "failed"
         try:
             async with asyncio.timeout(poll.timeout_s + _GRACE_S):
@@ -312,7 +313,7 @@ class Runner:
         self._tally(poll).failed += 1
         if isinstance(error, LinkError) and reason == "link":
             raise error
-        if breaker.failed(self._now_s()):
+        if breaker.failed(self._now_s(), reason):
             _log.warning("%s unit %s: %s; asked less often until it answers", self.link.bus, poll.unit, error)
             for other in self.link.polls:
                 if other.unit == poll.unit:

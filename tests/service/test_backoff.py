@@ -24,12 +24,12 @@ def test_jitter_only_shortens_and_by_at_most_a_half(chance):
 
 def test_a_breaker_opens_after_two_failures_and_lets_one_probe_through_each_back_off():
     breaker = Breaker(lambda: 0.0)
-    assert breaker.failed(0.0) is False
+    assert breaker.failed(0.0, "timeout") is False
     assert breaker.allows(0.0)
-    assert breaker.failed(0.0) is True
+    assert breaker.failed(0.0, "timeout") is True
     assert not breaker.allows(FIRST_S - 0.01)
     assert breaker.allows(FIRST_S)
-    assert breaker.failed(FIRST_S) is False
+    assert breaker.failed(FIRST_S, "timeout") is False
     assert not breaker.allows(2 * FIRST_S)
     assert breaker.answered() is True
     assert breaker.allows(0.0)

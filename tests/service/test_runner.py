@@ -117,6 +117,14 @@ def test_silence_becomes_readings_with_its_reason():
     assert link.opened == 1, "a unit's silence never reopens the bus for all"
 
 
+def test_what_is_due_and_not_asked_of_a_silent_unit_is_missing_all_the_same():
+    """Else statistics and report never hear of most of a dead unit: one probe is of one poll."""
+    link = FakeLink(["a", "b"])
+    link.faults["a"] = LinkError("no answer", "garbage")
+    told_with_the_opening = 1
+    run(link, lambda taken, _: count(taken, "a", "bad:garbage") > link.asked.count("a") + told_with_the_opening + 3)
+
+
 def test_pain_18_a_bus_on_which_nobody_answers_is_opened_anew():
     """An adapter that was pulled out and came back under the same name may look as if it were still there."""
     link = FakeLink(["a", "b"])
