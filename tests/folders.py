@@ -31,7 +31,8 @@ def story(folder):
         bench.turn(volts=230 + noise.gauss(0, 1))
     bench.ask()
     bench.approve("anna")
-    bench.turn()
+    for _ in range(30):
+        bench.turn(volts=400 + noise.gauss(0, 1))
     on_disk(bench)
     return bench
 

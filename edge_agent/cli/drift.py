@@ -1,33 +1,45 @@
-"""Say of each watched variable what is usual, where it stands, and why it alarms or does not.
+"""Say of each watched variable what is usual, where it stands, and why it alarms or does not; of one, with a picture.
 
 Reads the data folder that agent.toml names; the agent may be running. The statistics are those kept with the newest
-snapshot, so they are as old as it is.
+snapshot, so they are as old as it is. The picture plays the recent past, as the log has it, once more against the
+baseline as it is known now: the value and what is usual above, and below how rare that is against the alarm's bar.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from edge_agent.cli.chart import chart, pens_of, wants_colour, width_of
+from edge_agent.cli.markup import el
+from edge_agent.cli.page import Picture, document, drift_card
+from edge_agent.cli.past import past_of
+from edge_agent.cli.report import pictures, write_page
 from edge_agent.cli.stored import open_folder
+from edge_agent.cli.words import heard, verdict, why
 from edge_agent.config import load
-from edge_agent.judge.monitor import Insight
-from edge_agent.judge.watch import Watch
-from edge_agent.judge.words import SIGMA, Ruler, span
+from edge_agent.judge.words import span
 from edge_agent.model.checked import close_match, shown
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.reading import iso_utc
 from edge_agent.service.boot import restore
+from edge_agent.service.logs import one_line
 from edge_agent.store.baselines import Baselines
 
-EXAMPLE = "edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp"
+EXAMPLE = """edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp
+  edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp --html bearing.html"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `drift` takes."""
     parser.add_argument("config", type=Path, help="agent.toml")
     parser.add_argument("variable", nargs="?", metavar="VARIABLE", help="only this one, such as pump.bearing_temp")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the picture as a page, an SVG within")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a variable")
+    parser.add_argument("--records", type=int, default=20_000, metavar="N", help="how far back (default 20000)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,55 +48,65 @@ def run(args: argparse.Namespace) -> int:
     folder = open_folder(Path(site.settings.agent.data_dir))
     world = restore(site.world_id, folder.end, folder.shelf.records, folder.snapshots, folder.key).standing.world
     kept = Baselines(folder.data.baselines)
-    learned = kept.load()
-    if learned is None:
-        print(f"edge-agent drift: {kept.fault}", file=sys.stderr)
+    if kept.load() is None:
+        print(f"edge-agent drift: {kept.fault} (they are kept with the first snapshot)", file=sys.stderr)
         return 1
-    found = Watch(site.settings.drift, world, site, json.loads(learned)).insights()
+    past = past_of(folder, world, args.records if args.variable is not None or args.html is not None else 0)
+    found = pictures(site, world, past, kept)
     if args.variable is not None:
-        named = [each for each in found if each.subject.path == args.variable]
-        if not named:
-            near = close_match(args.variable, [each.subject.path for each in found])
-            raise ConfigError([Problem("VARIABLE", shown(args.variable), "a variable that is watched", near)])
-        found = named
-    every = span(site.settings.drift.false_alarm_every)
-    print(f"at most 1 false alarm in {every} of all {found[0].shares if found else 0} watched variables together")
-    for each in found:
-        for line in _told(each):
-            print(line)
+        found = [_named(args.variable, found)]
+    if args.html is not None:
+        cards = (drift_card(each, world.at_ms, past) for each in found)
+        title = f"drift of {args.variable or world.world_id}"
+        until = el("p", f"{world.world_id}, as of record {world.version}, {iso_utc(world.at_ms)}", cls="soft")
+        write_page(args.html, document(title, el("h1", title), until, el("div", *cards, cls="grid")))
+        print(args.html)
+    elif args.json:
+        for each in found:
+            print(json.dumps(_object(each), ensure_ascii=False, allow_nan=False))
+    else:
+        every = span(site.settings.drift.false_alarm_every)
+        shares = found[0].found.shares if found else 0
+        print(
+            *textwrap.wrap(f"at most 1 false alarm in {every} of all {shares} watched variables together", width_of()),
+            sep="\n",
+        )
+        for each in found:
+            print("\n".join(_told(each, drawn=args.variable is not None)))
     return 0
 
 
-def _told(found: Insight) -> Iterator[str]:
-    yield (
-        f"{found.subject.path}, last heard {iso_utc(found.at_ms)}"
-        if found.at_ms
-        else f"{found.subject.path}, never heard"
-    )
+def _named(variable: str, found: Sequence[Picture]) -> Picture:
+    named = next((each for each in found if each.found.subject.path == variable), None)
+    if named is None:
+        near = close_match(variable, [each.found.subject.path for each in found])
+        hint = near or "edge-agent drift agent.toml lists them"
+        raise ConfigError([Problem("VARIABLE", shown(variable), "a variable that is watched", hint)])
+    return named
+
+
+def _told(picture: Picture, *, drawn: bool) -> Iterator[str]:
+    found, width = picture.found, width_of()
+    yield from textwrap.wrap(f"{found.subject.path}: {verdict(found)}, {heard(found)}", width, subsequent_indent="  ")
+    if drawn and found.baseline is not None and picture.seen:
+        yield from chart(found, picture.seen, width, pens_of(), colour=wants_colour())
+    elif drawn and found.baseline is not None:
+        yield "  no picture: the records that were read hold no value of it (--records N reads more)"
+    for sentence in why(found):
+        yield from textwrap.wrap(one_line(sentence), width, initial_indent="  ", subsequent_indent="    ")
+
+
+def _object(picture: Picture) -> dict[str, Any]:
+    found = picture.found
     base = found.baseline
-    if base is None:
-        if found.subject.shifts:
-            yield f"  no opinion yet: {found.heard} of the {found.warmup} readings that make a baseline"
-        else:
-            yield "  only its limits are watched"
-    else:
-        say = Ruler(found.subject.unit, base.spread).amount
-        season = ", its season taken off" if found.has_season else ""
-        yield f"  baseline  {say(base.mean)} ± {say(base.spread)} ({SIGMA}{season}), from {base.size} readings"
-        yield f"  now       what it shows comes by chance {_often(found.decades, found.interval_s)}"
-        yield f"  alarm     at what comes by chance {_often(found.bar, found.interval_s)}"
-    for kind, times in found.raised:
-        yield f"  raised    {kind}: more alarms than budgeted ({times}), so that it must be surer"
-    for sentence in found.sentences:
-        yield f"  ALARM     {sentence}"
-    if not found.sentences and base is not None:
-        yield "  no alarm  nothing it has shown is rarer than the budget allows"
-
-
-def _often(decades: float, interval_s: float) -> str:
-    """Return how seldom something is, as a person says it."""
-    seconds = 10 ** min(decades, 30.0) * interval_s
-    years = seconds / (365.25 * 86400)
-    if decades <= 0.0:
-        return "all the time"
-    return f"once in {span(seconds)}" if years < 2 else f"once in {years:.3g} years"  # noqa: PLR2004 - then days are no measure
+    return {
+        "variable": found.subject.path,
+        "unit": found.subject.unit,
+        "verdict": verdict(found),
+        "why": why(found),
+        "at": iso_utc(found.at_ms) if found.at_ms else None,
+        "baseline": None if base is None else {"mean": base.mean, "sigma": base.spread, "readings": base.size},
+        "decades": found.decades,
+        "bar": found.bar,
+        "budget": found.budget,
+    }
