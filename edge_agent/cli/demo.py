@@ -26,7 +26,7 @@ from edge_agent.cli.stored import open_folder
 from edge_agent.config import load_profile
 from edge_agent.model.errors import LinkError
 from edge_agent.model.layout import DataDir
-from edge_agent.model.profile import ModbusProfile
+from edge_agent.model.profile import ModbusProfile, SerialProfile
 from edge_agent.model.site import BrokerAccess
 from edge_agent.plant.physics import BearingDrift
 from edge_agent.plant.plant import FAULTS, METER_UNIT, PUMP_UNIT, ROOM_TOPIC, Addresses, Fault, Plant
@@ -151,10 +151,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _demonstrate(folder: Path, seconds: float | None, seed: int, fault: Fault | None, *, as_json: bool) -> int:
-    meter, pump = load_profile("eastron-sdm630"), load_profile("circulation-pump")
+    meter, pump, line = (load_profile(name) for name in ("eastron-sdm630", "circulation-pump", "line-sensor"))
     assert isinstance(meter, ModbusProfile)
     assert isinstance(pump, ModbusProfile)
-    plant = Plant(meter, pump, seed=seed, drift=BearingDrift(DRIFT_AFTER_S, DRIFT_DEGC_PER_MIN), line_period_s=0.2)
+    assert isinstance(line, SerialProfile)
+    plant = Plant(
+        meter, pump, line, seed=seed, drift=BearingDrift(DRIFT_AFTER_S, DRIFT_DEGC_PER_MIN), line_period_s=0.2
+    )
     plant.fault = fault
     where = await plant.start()
     try:

@@ -38,6 +38,7 @@ COMMANDS = {
     "probe": "read a device once and show it",
     "scan": "look for known devices on a Modbus bus, without writing",
     "profiles": "list, show, check and begin firmware profiles",
+    "simulate": "run simulated devices for a test, with faults on request",
     "demo": "run the agent against a simulated plant",
 }
 DISK_FAILED = 74

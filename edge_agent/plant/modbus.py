@@ -126,6 +126,8 @@ class ModbusPlant:
 class _Handler(ServerRequestHandler):
     """One connection of the server: what it sends goes through what is wrong with the device."""
 
+    _busy_until_s = 0.0
+
     def server_send(self, pdu: ModbusPDU, addr: tuple[object, ...] | None) -> None:  # noqa: ARG002 - the library's
         plant: ModbusPlant = self.server.plant
         assert self.last_pdu is not None
@@ -133,11 +135,16 @@ class _Handler(ServerRequestHandler):
         trouble = plant.trouble.get(pdu.dev_id)
         if trouble is None:  # nobody is there
             return
-        for delay_s, piece in trouble.pieces(self.framer.buildFrame(_troubled(pdu, trouble))):
-            if delay_s:
-                self.loop.call_later(delay_s, self._write, piece)
-            else:
+        # Nothing is said in between the pieces of another answer; a late one keeps nobody else waiting.
+        begin_s = max(self.loop.time(), self._busy_until_s)
+        pieces = list(trouble.pieces(self.framer.buildFrame(_troubled(pdu, trouble))))
+        for delay_s, piece in pieces:
+            if begin_s + delay_s <= self.loop.time():
                 self._write(piece)
+            else:
+                self.loop.call_at(begin_s + delay_s, self._write, piece)
+        if len(pieces) > 1:
+            self._busy_until_s = begin_s + pieces[-1][0]
 
     def _write(self, piece: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():

@@ -6,12 +6,13 @@ one; a machine that falls behind makes up for the ticks it missed.
 
 import asyncio
 import random
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Literal
 
 import msgspec
 
-from edge_agent.model.profile import ModbusProfile
+from edge_agent.model.profile import ModbusProfile, SerialProfile
 from edge_agent.model.reading import Value
 from edge_agent.plant.broker import BrokerPlant
 from edge_agent.plant.modbus import ModbusPlant
@@ -42,14 +43,15 @@ class Addresses(msgspec.Struct, frozen=True):
 class Plant:
     """The boiler house, from `start` to `stop`; once.
 
-    `meter` and `pump` are the profiles its Modbus devices are built from. With `broker_url` the room's sensor
+    `meter`, `pump` and `line` are the profiles its Modbus devices and its counter are built from. With `broker_url` the room's sensor
     publishes there; without, the plant brings a broker of its own, `broker`. A port of 0 takes a free one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a test may set, by name
         self,
         meter: ModbusProfile,
         pump: ModbusProfile,
+        line: SerialProfile,
         *,
         seed: int = 1,
         drift: BearingDrift | None = None,
@@ -59,7 +61,7 @@ class Plant:
         room_period_s: float = 1.0,
     ) -> None:
         self.modbus = ModbusPlant({METER_UNIT: meter, PUMP_UNIT: pump}, modbus_port)
-        self.serial = SerialPlant()
+        self.serial = SerialPlant(line)
         self.broker = BrokerPlant()
         self._broker_url = broker_url
         self._line_period_s, self._room_period_s = line_period_s, room_period_s
@@ -97,7 +99,7 @@ class Plant:
         await self._open.aclose()
 
     async def _run(self, broker_url: str) -> None:
-        room = MqttPlant(broker_url, ROOM_TOPIC, self._room_period_s, lambda: self._moment.room)
+        room = MqttPlant(broker_url, self._room_period_s, lambda: {ROOM_TOPIC: _rounded(self._moment.room)})
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tick(), name="plant.tick")
             tasks.create_task(self._talk(), name="plant.line")
@@ -132,6 +134,10 @@ class Plant:
         while True:
             self.serial.say(self._moment.line)
             await asyncio.sleep(self._line_period_s)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 2) for name, value in values.items()}
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

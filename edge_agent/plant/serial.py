@@ -1,58 +1,62 @@
-"""A device that talks on a serial port: one checksummed line a value, on one side of a pseudo-terminal.
+"""A device that talks on a serial port by itself, built from its profile, on a pseudo-terminal.
 
     #id,line-sensor,1.4.0*XX
     flow,90.031*XX
     inlet_temp,62.84*XX
 
-`XX` is the exclusive or of all bytes before the `*`, two hex digits. What nobody reads is lost, as on a real line,
-but for some KiB that the terminal itself keeps.
+What nobody reads is lost, as on a real line, but for some KiB that the terminal itself keeps.
 """
 
-import contextlib
-import functools
-import operator
-import os
-import tty
+import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
-_IDENTITY = "#id,line-sensor,1.4.0"
+from edge_agent.model.profile import SerialProfile
+from edge_agent.model.reading import Value
+from edge_agent.plant.faults import Trouble
+from edge_agent.plant.port import Port
+from edge_agent.plant.spoken import at_first, frames
+
+_ERROR = b"ERROR 17\r\n"
 
 
 class SerialPlant:
-    """One device on a pseudo-terminal. `path` is the side to open as a serial port, while it is started."""
+    """One device. `path` is the port to open, while it is plugged in; `link` a name for it that stays."""
 
-    def __init__(self) -> None:
-        self.path = ""
-        self._ours: int | None = None
-        self._theirs: int | None = None
+    def __init__(self, profile: SerialProfile, link: Path | None = None) -> None:
+        self.port = Port(link)
+        self.trouble = Trouble(profile.points)
+        self._profile = profile
+        self._values: dict[str, Value] = at_first(profile)
+
+    @property
+    def path(self) -> str:
+        """The side to open as a serial port."""
+        return self.port.path
 
     def start(self) -> None:
-        """Open the pseudo-terminal. Their side stays open here too, or ours would fail whenever nobody listens."""
-        self._ours, self._theirs = os.openpty()
-        tty.setraw(self._theirs)
-        os.set_blocking(self._ours, False)
-        self.path = os.ttyname(self._theirs)
+        """Plug it in."""
+        self.port.plug()
 
-    def say(self, values: Mapping[str, float]) -> None:
-        """Write who it is, and one line for each value."""
-        lines = [_IDENTITY, *(f"{name},{value:.3f}" for name, value in values.items())]
-        self.write(b"".join(map(checksummed, lines)))
-
-    def write(self, line: bytes) -> None:
-        """Put bytes on the line as they are; for a device that talks nonsense, too."""
-        assert self._ours is not None
-        with contextlib.suppress(BlockingIOError):  # full: nobody reads
-            os.write(self._ours, line)
+    def say(self, values: Mapping[str, Value]) -> None:
+        """Write who it is, and what it measures; of what is not in `values` the last counts."""
+        self._values |= values
+        for frame in frames(self._profile, self._values):
+            self._write(frame)
 
     def stop(self) -> None:
-        """Close both sides; may be called when they are not open."""
-        for side in (self._ours, self._theirs):
-            if side is not None:
-                os.close(side)
-        self._ours = self._theirs = None
+        """Unplug it; may be called when it is not plugged in."""
+        self.port.unplug()
 
-
-def checksummed(text: str) -> bytes:
-    """Return a line as the device writes it: `text`, `*`, the exclusive or of its bytes in hex, newline."""
-    body = text.encode("ascii")
-    return body + b"*%02X\n" % functools.reduce(operator.xor, body, 0)
+    def _write(self, frame: bytes) -> None:
+        if self.trouble.has("busy"):
+            return
+        if self.trouble.has("exception"):
+            frame = _ERROR
+        if self.trouble.has("wrong-length"):
+            frame = frame[: len(frame) // 2] + frame[len(frame) // 2 + 1 :]
+        for delay_s, piece in self.trouble.pieces(frame):
+            if delay_s:
+                asyncio.get_running_loop().call_later(delay_s, self.port.write, piece)
+            else:
+                self.port.write(piece)

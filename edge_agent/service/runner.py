@@ -201,13 +201,15 @@ class Runner:
     def _first_round(self) -> list[_Due]:
         """Make every poll due at once, for the first value shall not wait; the beats after it are spread by source.
 
-        The blocks of one device stay together, so that its values are of one moment.
+        The blocks of one device stay together, so that its values are of one moment. Units that are taken for dead
+        come last: one whose garbage costs the others their connection would do so each time before they were asked.
         """
         now_s = self._now_s()
         sources = list(dict.fromkeys(poll.source for poll in self.link.polls))
         start = self._jitter()
         self._phases = {poll: (sources.index(poll.source) + start) / len(sources) for poll in self.link.polls}
-        return [(now_s, place, poll) for place, poll in enumerate(self.link.polls) if poll.period_s is not None]
+        ordered = enumerate(sorted(self.link.polls, key=self.given_up))
+        return [(now_s, place, poll) for place, poll in ordered if poll.period_s is not None]
 
     def _next(self, due_s: float, poll: Poll, went: _Went) -> float:
         """Return when a poll is due next: on its own beat, without making up for beats that were missed."""

@@ -83,7 +83,7 @@ def wrong_point(framing: Framing, point: SerialPoint, place: str) -> list[Proble
 
 def _wrong_in_frame(framing: Framing, point: FramePoint, place: str) -> list[Problem]:
     belongs_to = place.removesuffix(f".points.{point.name}")
-    problems = point_problems((_as_register(point),), belongs_to)[point.name]
+    problems = point_problems((as_register(point),), belongs_to)[point.name]
     if isinstance(framing, FixedFraming) and _end(point) > framing.length:
         problems.append(
             Problem(f"{place}.at", shown(point.at), f"a place within the {framing.length} bytes of a frame")
@@ -136,7 +136,7 @@ def _telegram_hearer(points: Sequence[ObisPoint]) -> Hearer:
 
 def _frame_reader(point: FramePoint) -> Callable[[bytes], Decoded]:
     """Read a point of a frame through the codec of registers: a byte is the low half of one."""
-    register = _as_register(point)
+    register = as_register(point)
     size = _end(point) - point.at
     decoder = BlockDecoder((register,), register.function, 0, width(register))
 
@@ -153,7 +153,8 @@ def _frame_reader(point: FramePoint) -> Callable[[bytes], Decoded]:
     return read
 
 
-def _as_register(point: FramePoint) -> RegisterPoint:
+def as_register(point: FramePoint) -> RegisterPoint:
+    """Return a point in registers that holds the same bytes."""
     shared = {
         field: getattr(point, field)
         for field in FramePoint.__struct_fields__
@@ -171,7 +172,7 @@ def _end(point: FramePoint) -> int:
     """Return the place behind the last byte of a point."""
     if point.type == "string":
         return point.at + point.length
-    return point.at + (1 if point.type in ("int8", "uint8") else 2 * width(_as_register(point)))
+    return point.at + (1 if point.type in ("int8", "uint8") else 2 * width(as_register(point)))
 
 
 def understood(framing: Framing, points: Sequence[SerialPoint], frame: bytes) -> dict[str, Decoded]:

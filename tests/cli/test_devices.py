@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import signal
+import subprocess
 import threading
+import tomllib
 
 import pytest
-from test_cli import quiet, run
+from test_cli import COMMAND, quiet, run
 
 from edge_agent.config import load_profile
 from edge_agent.model.layout import PROFILE_FOLDERS
@@ -113,7 +116,7 @@ def test_probe_says_what_is_wrong_with_its_words(words, said):
 
 def test_probe_listens_to_what_speaks_by_itself_until_all_was_said():
     async def main(ready):
-        plant = SerialPlant()
+        plant = SerialPlant(load_profile("line-sensor"))
         plant.start()
         try:
             ready(f"serial://{plant.path}?baud=115200")
@@ -135,7 +138,7 @@ def test_probe_listens_to_what_speaks_by_itself_until_all_was_said():
 def test_probe_reads_a_device_behind_a_broker(broker):
     async def main(ready):
         measured = {"temperature": 21.5, "humidity": 0.0}
-        sensor = asyncio.create_task(MqttPlant(broker.url, "site/attic", 0.1, lambda: measured).run())
+        sensor = asyncio.create_task(MqttPlant(broker.url, 0.1, lambda: {"site/attic": measured}).run())
         ready(None)
         await sensor
 
@@ -216,3 +219,60 @@ def test_check_of_a_profile_names_the_example_that_does_not_hold(tmp_path):
     done = run("profiles", "check", file)
     assert done.returncode == 1
     assert "examples.1.values.temperature: got 21.6 where it decodes to 21.5" in done.stdout
+
+
+PLANT = """
+[[devices]]
+name = "meter"
+profile = "eastron-sdm120"
+faults = [{ kind = "exception" }]
+
+[[devices]]
+name = "line"
+profile = "line-sensor"
+period = "100ms"
+
+[[devices]]
+name = "attic"
+profile = "zigbee2mqtt-climate"
+period = "100ms"
+"""
+
+
+def test_simulate_says_where_each_device_is_and_serves_it_until_it_is_told_to_stop(tmp_path):
+    file = tmp_path / "plant.toml"
+    file.write_text(f'folder = "{tmp_path}/ports"\n{PLANT}')
+    plant = subprocess.Popen([*COMMAND, "simulate", str(file)], stdout=subprocess.PIPE, text=True)
+    try:
+        said = "".join(iter(plant.stdout.readline, "READY\n"))
+        meter, line, attic = tomllib.loads(said)["sources"]
+        refused = run("probe", meter["url"], "--profile", meter["profile"])
+        assert "exception 4" in refused.stdout
+        read = run("probe", line["url"], "--profile", line["profile"])
+        assert read.returncode == 0, read.stdout
+        words = ("--profile", attic["profile"], "--device", attic["device"], "--protocol", "3.1.1")
+        heard = run("probe", attic["url"], *words, "--json")
+        assert json.loads(heard.stdout)[0]["quality"] == "good"
+        checked = tmp_path / "agent.toml"
+        checked.write_text(f'[agent]\nworld_id = "w"\ndata_dir = "{tmp_path}/data"\n{said}')
+        assert run("check", checked).returncode == 0
+        plant.send_signal(signal.SIGTERM)
+        assert plant.wait(20) == 0
+        assert not (tmp_path / "ports" / "line").exists()
+    finally:
+        plant.kill()
+        plant.communicate()
+
+
+def test_simulate_refuses_a_plant_with_all_that_is_wrong(tmp_path):
+    file = tmp_path / "plant.toml"
+    file.write_text(PLANT.replace("exception", "exeption").replace("eastron-sdm120", "eastron-sdm121"))
+    done = run("simulate", file)
+    assert done.returncode == 1
+    assert "devices.meter.faults[0].kind" in done.stderr
+    assert run("simulate", tmp_path / "none.toml").returncode == 1
+
+
+def test_simulate_lists_its_faults():
+    done = run("simulate", "--faults")
+    assert len(done.stdout.splitlines()) == 12

@@ -26,6 +26,7 @@ from edge_agent.twin.codec import decode, encode, width
 
 METER = load_profile("eastron-sdm630")
 PUMP = load_profile("circulation-pump")
+LINE = load_profile("line-sensor")
 PROFILES = sorted({path.stem for folder in PROFILE_FOLDERS for path in folder.glob("*.toml")})
 READ = {1: "read_coils", 2: "read_discrete_inputs", 3: "read_holding_registers", 4: "read_input_registers"}
 
@@ -40,7 +41,7 @@ def run(case):
 
 @contextlib.asynccontextmanager
 async def plant(**settings):
-    found = Plant(METER, PUMP, **settings)
+    found = Plant(METER, PUMP, LINE, **settings)
     addresses = await found.start()
     try:
         yield found, addresses
@@ -244,10 +245,10 @@ def test_the_room_is_published_and_again_after_the_broker_was_away():
 def test_a_port_that_is_taken_leaves_nothing_open():
     async def case():
         async with plant() as (found, _):
-            second = Plant(METER, PUMP, modbus_port=found.modbus.port)
+            second = Plant(METER, PUMP, LINE, modbus_port=found.modbus.port)
             with pytest.raises(RuntimeError):
                 await second.start()
-            assert second.serial._ours is None
+            assert not second.serial.port.is_plugged
             await second.stop()
 
     run(case())

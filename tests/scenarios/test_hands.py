@@ -65,7 +65,7 @@ async def acting(folder, *keys, risk=0.2, fault=None):
     """Run broker, plant and a gateway whose playbook asks at once; gives (gateway, plant, tool arguments)."""
     with Broker(folder) as broker:
         meter, pump = load_profile("eastron-sdm630"), load_profile("circulation-pump")
-        plant = Plant(meter, pump, broker_url=broker.url, line_period_s=0.1)
+        plant = Plant(meter, pump, load_profile("line-sensor"), broker_url=broker.url, line_period_s=0.1)
         plant.fault = fault
         where = await plant.start()
         sources = SOURCES.format(modbus=where.modbus_url, serial=where.serial_path, broker=where.broker_url)

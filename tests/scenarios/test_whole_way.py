@@ -102,9 +102,8 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def plant(broker_url=None):
-    found = Plant(
-        load_profile("eastron-sdm630"), load_profile("circulation-pump"), broker_url=broker_url, line_period_s=0.1
-    )
+    profiles = [load_profile(name) for name in ("eastron-sdm630", "circulation-pump", "line-sensor")]
+    found = Plant(*profiles, broker_url=broker_url, line_period_s=0.1)
     where = await found.start()
     try:
         yield SOURCES.format(modbus=where.modbus_url, serial=where.serial_path, broker=where.broker_url)

@@ -157,7 +157,10 @@ class ModbusBus:
         request = read_request(block.function, start, block.count)
         size = (block.count + 7) // 8 if block.function in BIT_FUNCTIONS else 2 * block.count
         body, at = await self._exchange.exchange(device, request, 2 + size, where, _spare_read(block, start))
-        return decoder.decode_bytes(_counted(body, where)), at
+        raw = _counted(body, where)
+        if len(raw) != size:
+            raise WireError(f"{where}: got {len(raw)} bytes, wanted {size}", "mismatch")
+        return decoder.decode_bytes(raw), at
 
     def _base(self, device: Device, point: RegisterPoint) -> int:
         return self._base_of(device, point.model, f"{device.name}.{point.name}")
