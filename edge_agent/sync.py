@@ -28,6 +28,7 @@ from edge_agent.judge.summarize import brief, summarize
 from edge_agent.judge.verdict import Judged, Seen, agrees, astray, judge_restored, judge_written, restored, unmet
 from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.model.action import (
+    UNSET,
     Action,
     Approver,
     Checkpoint,
@@ -249,7 +250,7 @@ def assess(
     answered = with_desk(noticed, desk := listen(noticed, post, ground.roster, present))
     answers = () if mode == "delta_only" else playbook_plans(ground.site, answered, risk, ahead, ground.writable)
     plans = plan(weighed, risk, ahead) + answers
-    rulings = constrain(plans, answered, bounds)
+    rulings = () if mode == "delta_only" else constrain(plans, answered, bounds)
     desk = ask(desk, rulings, bounds.policy, (before.version, standing.head), post.seed, present)
     after = with_desk(noticed, forget(desk, bounds))
     refused, refusals = tell(standing.refusals, desk.refused, present.mono_ms)
@@ -519,7 +520,7 @@ async def _near(plan: Plan, hands: Hands) -> dict[str, Value]:
 
 
 def _write(at: Step | Undo, boot: bytes, now: Instant) -> Write:
-    return Write(at.source, at.point, now.at_ms, boot, now.mono_ns // 1_000_000)
+    return Write(at.source, at.point, now.at_ms if now.synced else UNSET, boot, now.mono_ns // 1_000_000)
 
 
 def _outcome(action: Action) -> Outcome:
@@ -558,7 +559,9 @@ def _present(standing: Standing, ground: Ground, now: Instant, heard: Mapping[in
         site.world_id, ground.key.public.keyid, ground.policy_digest, ground.roster_digest, ground.boot, mono_ms,
         now.at_ms, standing.locked,
     )  # fmt: skip
-    bounds = Bounds(site.settings.policy, ground.writable, ground.boot, mono_ms, now.at_ms, standing.locked, heard)
+    bounds = Bounds(
+        site.settings.policy, ground.writable, ground.boot, mono_ms, now.at_ms, now.synced, standing.locked, heard
+    )
     return present, bounds
 
 

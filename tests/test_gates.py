@@ -17,7 +17,7 @@ from edge_agent.cli import approve
 from edge_agent.cli.telling import in_full
 from edge_agent.desk import Post
 from edge_agent.model.errors import TrustError
-from edge_agent.model.reading import Anchor, Reading
+from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.seal.actions import digest_of, plan_of
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.service.clock import Clock
@@ -318,3 +318,54 @@ def test_what_is_shown_says_how_far_a_value_may_be_off(tmp_path):
     told = "\n".join(in_full(msgspec.structs.replace(action, plan=plan), bench.standing.world))
     assert "only if False stands there, give or take 0.5; read back after 3 s, give or take 0.5" in told
     assert "meter.relay = what stood there before" in told
+    assert "needs     1 distinct operators or supervisors" in told
+    bench.approve()
+    told = "\n".join(in_full(bench.action, bench.standing.world))
+    assert "meter.relay held False before" in told
+    assert "meter.relay read True at the last look" in told
+
+
+def test_a_clock_that_nobody_set_gives_no_budget_back_over_a_boot(tmp_path):
+    """A board without a battery begins in 1970, and its clock jumps when it is set."""
+    bench = Bench(tmp_path, config().replace("daily_writes = 10", "daily_writes = 2"))
+    true_time = bench.plant.clock
+    bench.plant.clock = Instant(1000, true_time.mono_ns, False)
+    bench.ask()
+    bench.approve()
+    assert bench.action.stage == "verified"
+    bench.plant.clock = Instant(true_time.at_ms, 10**9, True)
+    bench.restart(boot=b"c" * 16)
+    bench.plant.points.update(volts=50.0, relay=False)
+    bench.turn()
+    bench.plant.points["volts"] = 400.0
+    assert "more than 2 writes in a day" in bench.turn().actions["plan_summary"]
+    bench.plant.points["volts"] = 50.0
+    bench.turn(seconds=86_400)  # by the clock of the boot it is a day now, whatever the one on the wall says
+    bench.plant.points["volts"] = 400.0
+    bench.turn()
+    assert bench.action.stage == "waiting"
+
+
+def test_a_clock_that_is_not_set_now_gives_no_budget_back_either(tmp_path):
+    bench = Bench(tmp_path, config().replace("daily_writes = 10", "daily_writes = 2"))
+    bench.ask()
+    bench.approve()
+    bench.plant.clock = Instant(bench.plant.clock.at_ms + 2 * 86_400_000, 10**9, False)
+    bench.restart(boot=b"c" * 16)
+    bench.plant.points.update(volts=50.0, relay=False)
+    bench.turn()
+    bench.plant.points["volts"] = 400.0
+    assert "more than 2 writes in a day" in bench.turn().actions["plan_summary"]
+
+
+def test_where_nothing_is_weighed_nothing_that_was_approved_is_begun(tmp_path):
+    bench = Bench(tmp_path)
+    bench.ask()
+    letter = bench.letter()
+    bench.configure('[sync]\nmode = "delta_only"\n' + config())
+    bench.turn([letter])
+    assert bench.action.stage == "approved"
+    assert bench.plant.writes == []
+    bench.turn(seconds=61)
+    assert bench.action.stage == "expired"
+    assert bench.action.reason == "it was not begun within 60 s"

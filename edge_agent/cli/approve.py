@@ -72,6 +72,9 @@ async def _send(gateway: Gateway, action: Action, act: str, key: PrivateKey, arg
     known = gateway.mirror.world.operators.get(key.public.keyid)
     if known is None:
         raise TrustError(f"{args.key}: key {key.public.keyid} is not among the gateway's [[approvers]]")
+    if act == "approve" and known.name in dict(action.approvals):
+        missing = action.request.approvers - len(action.approvals)
+        raise TrustError(f"action {action.id[:8]}: {known.name} has approved it already; it waits for {missing} more")
     # Wall time rises by itself; should it have fallen, the gateway's own high-water mark is known.
     counter = max(time.time_ns() // 1_000_000, known.counter + 1)
     # What is signed is the very action that was shown, whatever the gateway says of it meanwhile.

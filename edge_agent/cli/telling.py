@@ -29,12 +29,13 @@ def _lines(action: Action, world: World) -> Iterator[str]:
     plan, request = action.plan, action.request
     yield f"action {action.id}"
     yield f"  {plan.summary}"
-    yield f"  stage     {action.stage}: {action.reason}"
+    yield f"  stage     {action.stage} since {iso_utc(action.at_ms)}: {action.reason}"
     yield f"  why       {plan.why}"
     yield f"  evidence  {', '.join(plan.anchors) or 'none'} (confidence {plan.confidence:.2f})"
     yield f"  known     {record_ref(request.seq)} {request.head.hex()[:16]}…"
     yield "  writes"
     yield from (f"    {line}" for line in _writes(plan, world))
+    yield from (f"    {line}" for line in _came_of_it(action, world))
     goals = " and ".join(["every target reads back", *map(str, plan.criteria)])
     yield f"  good when {goals}, within {plan.deadline_s:g} s"
     yield f"  else      {_undo(plan, world)}"
@@ -54,6 +55,16 @@ def _writes(plan: Plan, world: World) -> Iterator[str]:
         yield f"{path} = {step.value!r}{hold}   (now {now}; {expected}; {shown})"
     for path in dict.fromkeys(criterion.variable for criterion in plan.criteria):
         yield f"and watches {path}   (now {_value(path, world)})"
+
+
+def _came_of_it(action: Action, world: World) -> Iterator[str]:
+    """Say what stood there before it was begun, and what the last look found."""
+    for place, step in enumerate(action.plan.steps):
+        path = _now(step.source, step.point, world)[0]
+        if action.before:
+            yield f"{path} held {action.before[place]!r} before"
+        if action.found:
+            yield f"{step.verify or path} read {action.found[place]!r} at the last look"
 
 
 def _at(point: str) -> str:
@@ -94,4 +105,4 @@ def _value(path: str, world: World) -> str:
 
 
 def _roles(least: str) -> str:
-    return " or ".join(ROLES[ROLES.index(least) :]) + "s" if least in ROLES else least
+    return " or ".join(f"{role}s" for role in ROLES[ROLES.index(least) :]) if least in ROLES else least

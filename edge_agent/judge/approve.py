@@ -166,7 +166,8 @@ def _over(action: Action, now: Present) -> tuple[Move, str] | None:
     if (request.policy, request.roster) != (now.policy, now.roster):
         return "void", "the policy or the roster has changed since it was asked: it must be asked anew"
     age_s = (now.mono_ms - action.mono_ms) / 1000
-    return ("expire", f"nobody answered within {request.ttl_s} s") if age_s > request.ttl_s else None
+    late = "nobody answered" if action.stage == "waiting" else "it was not begun"
+    return ("expire", f"{late} within {request.ttl_s} s") if age_s > request.ttl_s else None
 
 
 def _counted(letter: Letter, desk: Desk, now: Present) -> Desk:

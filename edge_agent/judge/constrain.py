@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple
 
 from edge_agent.judge.playbooks import Target
-from edge_agent.model.action import Action, Plan, Ruling, Write
+from edge_agent.model.action import UNSET, Action, Plan, Ruling, Write
 from edge_agent.model.condition import Condition
 from edge_agent.model.layout import variable_path
 from edge_agent.model.reading import GOOD, Value
@@ -26,6 +26,8 @@ class Bounds(NamedTuple):
     boot: bytes
     mono_ms: int
     at_ms: int
+    synced: bool
+    """Whether somebody set the clock on the wall."""
     locked: str
     """Why nothing may be written for now, or empty."""
     heard: Collection[int]
@@ -73,10 +75,16 @@ def constrain(plans: Iterable[Plan], world: World, bounds: Bounds) -> tuple[Ruli
 
 
 def age_s(write: Write, bounds: Bounds) -> float:
-    """Return how long ago a write was intended: by the boot's clock, or across boots by the wall; never below 0."""
+    """Return how long ago a write was intended, and where that cannot be known, how long ago at least.
+
+    By the boot's clock; across boots by the wall, when it was set both then and now, else since this boot.
+    """
     if write.boot == bounds.boot:
         return max(0.0, (bounds.mono_ms - write.mono_ms) / 1000)
-    return max(0.0, (bounds.at_ms - write.at_ms) / 1000)
+    since_boot_s = bounds.mono_ms / 1000
+    if write.at_ms == UNSET or not bounds.synced:
+        return since_boot_s
+    return max(since_boot_s, (bounds.at_ms - write.at_ms) / 1000)
 
 
 def _rule(plan: Plan, world: World, bounds: Bounds, action: Action | None, asked: Sequence[Plan] = ()) -> Ruling:

@@ -158,12 +158,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
     head: bytes
 
 
+UNSET = 0
+"""Wall time of a write that was made before anybody set the clock."""
+
+
 class Write(msgspec.Struct, frozen=True):
     """A write that was intended: it counts against budgets from the instant it was, done or not."""
 
     source: str
     point: str
     at_ms: int
+    """Or `UNSET`: a board without a battery begins years ago, and what it wrote then is not as old as that."""
     boot: bytes
     mono_ms: int
 

@@ -146,6 +146,9 @@ def test_two_operators_one_of_whom_says_no(tmp_path):
             first = await tool("approve", action["id"], "--yes", "--key", anna, *at)
             assert first.returncode == 0, first.stdout + first.stderr
             assert "waits for 1 more" in first.stdout
+            again = await tool("approve", action["id"], "--yes", "--key", anna, *at)
+            assert again.returncode == 1
+            assert "anna has approved it already; it waits for 1 more" in again.stderr
             second = await tool("reject", action["id"], "--yes", "--key", bert, *at)
             assert second.returncode == 0, second.stdout + second.stderr
             assert "rejected by bert" in second.stdout
