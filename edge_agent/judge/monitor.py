@@ -10,6 +10,7 @@ import functools
 import importlib
 import math
 import pkgutil
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
@@ -34,7 +35,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 2
+VERSION = 3
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -68,6 +69,7 @@ TEACHERS = 2048
 OF_THE_MODEL = ("shift", "variance", "still", "season")
 """Kinds that see the same innovations: when one has alarmed, the others begin anew."""
 NOTHING_SAID: dict[str, Said] = {}
+NOTHING_RAISED: dict[str, "Raised"] = {}
 """Shared by all and never changed in place: most have nothing to say."""
 
 Begin = Callable[[Subject, DriftSettings], Detector | None]
@@ -168,7 +170,7 @@ class Monitor:
         self._missing = next(d for d in self._detectors if isinstance(d, Missing))
         self._shift = next((d for d in self._detectors if isinstance(d, Shift)), None)
         self._stuck = next((d for d in self._detectors if isinstance(d, Stuck)), None)
-        self._raised: dict[str, Raised] = {}
+        self._raised = NOTHING_RAISED
         self._set_bars()
         self._said = NOTHING_SAID
 
@@ -315,7 +317,8 @@ class Monitor:
                 mine = detector is leader
                 share = RAISE if mine else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
                 higher = was.decades + share * (self._plain_bar(detector) + was.decades)
-                self._raised[detector.kind] = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
+                raised = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
+                self._raised = {**self._raised, detector.kind: raised}
 
     def _plain_bar(self, detector: Detector) -> float:
         return math.log10(self._arl * detector.share)
@@ -325,7 +328,7 @@ class Monitor:
         return self._plain_bar(detector) + (0.0 if raised is None else raised.decades)
 
     def _set_bars(self) -> None:
-        self._bars = tuple(1 / self._bar(detector) for detector in self._detectors)
+        self._bars = array("d", [1 / self._bar(detector) for detector in self._detectors])
 
     def _teach(self, expected: Expected, profile: Profile, step: Step) -> None:
         """Let the reading teach the season."""
@@ -343,7 +346,8 @@ class Monitor:
         if self._shift is not None:
             self._shift.learned_more()
         if self._raised:
-            self._raised = {kind: self._lasting(kind, at_ms) for kind in self._raised}
+            lasting = {kind: self._lasting(kind, at_ms) for kind in self._raised}
+            self._raised = {kind: raised for kind, raised in lasting.items() if raised.decades} or NOTHING_RAISED
             self._set_bars()
 
     def _turn_day(self, expected: Expected, profile: Profile, at_ms: int) -> None:

@@ -69,10 +69,10 @@ class Profile:
         self.midnight_ms = 0
         """Wall time at which the day is over."""
         self._season = -1
-        self._bins = array("d", bytes(8 * 3 * BINS))  # number, sum and sum of places of each bin
-        self._waves = array("d", bytes(8 * 2 * PHASES))  # number and sum of the transformed innovations
+        self._bins = array("d", [0.0]) * (3 * BINS)  # number, sum and sum of places of each bin
+        self._waves = array("d", [0.0]) * (2 * PHASES)  # number and sum of the transformed innovations
         self._day = -1  # since 1970
-        self._today = [0.0] * 5  # number, and sums of value, curve, their product and the curve's square
+        self._today = array("d", [0.0]) * 5  # number, and sums of value, curve, their product and the curve's square
         self._week = [UNKNOWN] * (2 * WEEK)  # of each weekday the level when it was last seen, and then the factor
 
     def offset(self, at_ms: int) -> float:
@@ -127,7 +127,7 @@ class Profile:
         week, day, was = self._week, at_ms // DAY_MS, self._day
         number, total, curve, cross, square = self._today
         old = week[was % WEEK]
-        self._day, self._today, self.midnight_ms = day, [0.0] * 5, (day + 1) * DAY_MS
+        self._day, self._today, self.midnight_ms = day, array("d", [0.0]) * 5, (day + 1) * DAY_MS
         if self.curve is None:
             return 0.0
         if was >= 0 and number >= LEAST_DAY and (spread := square - curve * curve / number) > 0.0:
@@ -189,7 +189,7 @@ class Profile:
         if usual <= 0.0:
             return
         shrunk = [(waves[low + 1] + FEW * usual) / (waves[low] + FEW) / usual for low in range(0, 2 * PHASES, 2)]
-        self.scatter = array("d", (1 / min(LOUDEST, max(STILLEST, share**1.5)) for share in shrunk))
+        self.scatter = array("d", [1 / min(LOUDEST, max(STILLEST, share**1.5)) for share in shrunk])
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
@@ -207,7 +207,7 @@ class Profile:
         self.midnight_ms = (self._day + 1) * DAY_MS
         self._bins = array("d", figures(state[4], 3 * BINS))
         self._waves = array("d", figures(state[5], 2 * PHASES))
-        self._today, self._week = list(figures(state[6], 5)), list(figures(state[7], 2 * WEEK))
+        self._today, self._week = array("d", figures(state[6], 5)), list(figures(state[7], 2 * WEEK))
         self.curve = None if state[8] is None else array("d", figures(state[8], KNOTS))
         self.scatter = None if state[9] is None else array("d", figures(state[9], PHASES))
 
@@ -228,7 +228,7 @@ def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
     if found is None:
         return None
     waves = [_terms(knot / KNOTS, harmonics) for knot in range(KNOTS)]
-    return array("d", (math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves))
+    return array("d", [math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves])
 
 
 def _terms(phase: float, harmonics: int) -> tuple[float, ...]:

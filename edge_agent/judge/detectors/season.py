@@ -56,7 +56,7 @@ class Season:
         self._began_ms = 0
         self._count = 0
         self._swing = 0.0
-        self._sums = array("d", bytes(8 * BINS))
+        self._sums = array("d", [0.0]) * BINS
 
     def learn(self, learned: Learned) -> None:
         """Set out from a baseline."""
@@ -82,7 +82,7 @@ class Season:
 
     def reset(self) -> None:
         """Forget the season under way: its phases are not comparable any more."""
-        self._sums = array("d", bytes(8 * BINS))
+        self._sums = array("d", [0.0]) * BINS
         self._count = 0
         self._season = -1
 
@@ -108,7 +108,7 @@ class Season:
         if whole and decades < 1.0:
             self.open = None
         self._season, self._began_ms, self._count = season, at_ms, 0
-        self._sums = array("d", bytes(8 * BINS))
+        self._sums = array("d", [0.0]) * BINS
         return decades
 
     def _rarity(self) -> float:
