@@ -158,7 +158,8 @@ async def _demonstrate(folder: Path, seconds: float | None, seed: int, fault: Fa
     plant = Plant(
         meter, pump, line, seed=seed, drift=BearingDrift(DRIFT_AFTER_S, DRIFT_DEGC_PER_MIN), line_period_s=0.2
     )
-    plant.fault = fault
+    if fault is not None:
+        plant.go_wrong(fault)
     where = await plant.start()
     try:
         config = _write_config(folder, where)

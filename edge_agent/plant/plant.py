@@ -66,8 +66,6 @@ class Plant:
         self._broker_url = broker_url
         self._line_period_s, self._room_period_s = line_period_s, room_period_s
         self._house = BoilerHouse(random.Random(seed), drift)  # noqa: S311 - physics, not keys
-        self.fault: Fault | None = None
-        """What is wrong with the plant from now on."""
         self._controls = Controls()
         self._moment = self._house.step(TICK_S, self._controls)
         self._open = AsyncExitStack()
@@ -94,6 +92,11 @@ class Plant:
             self._open = opened.pop_all()
         return Addresses(f"tcp://127.0.0.1:{self.modbus.port}", self.serial.path, url)
 
+    def go_wrong(self, fault: Fault) -> None:
+        """Let something else be wrong with the plant from now on."""
+        assert fault == "stuck-valve"
+        self.modbus.trouble[PUMP_UNIT].begin("stuck", point="valve")
+
     async def stop(self) -> None:
         """Stop the plant and close every port. Raises what ended it early, if anything did."""
         await self._open.aclose()
@@ -118,9 +121,10 @@ class Plant:
         """Return what was written last; a drive goes on as it was when it cannot use its setpoint."""
         speed_rpm = await self.modbus.standing(PUMP_UNIT, "speed_setpoint")
         valve = await self.modbus.standing(PUMP_UNIT, "valve")
-        if self.fault == "stuck-valve" and bool(valve) != self._controls.valve_open:
-            # The drive takes the command and says so; the valve does not move, and its contact shows that.
-            valve = self._controls.valve_open
+        # A stuck one: the drive takes the command and says so; the valve does not move, and its contact shows that.
+        moved = self.modbus.trouble[PUMP_UNIT].shown({"valve": valve}, 0.0)["valve"]
+        if moved != valve:
+            valve = moved
             await self.modbus.show(PUMP_UNIT, {"valve": valve})
         if isinstance(speed_rpm, (int, float)):
             self._controls = Controls(float(speed_rpm), bool(valve))

@@ -6,7 +6,9 @@ the log says each change of state once.
 
 import asyncio
 import contextlib
+import gc
 import logging
+import tracemalloc
 
 import pytest
 from peers import Broker
@@ -169,6 +171,28 @@ def test_a_value_is_never_wrong_and_good_and_others_keep_their_rate(kind, fault,
             assert reading.value is None
     assert all(told.count(text) <= 1 + back for text in told), "said again only after it was well again"
     assert reasons < 10, "drops are counted by reason, and not one by one"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_stays_flat_while_a_device_talks_garbage(kind, tmp_path):
+    async def case(broker_url):
+        async with asyncio.timeout(60), site(kind, tmp_path, broker_url) as (plant, watch, point, _):
+            plant.trouble("victim").begin("garbage")
+            sizes = []
+            for _ in range(2):
+                await watch.until(lambda r: len(of(r, "neighbour", point)) >= MANY)
+                watch.readings.clear()
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+            return sizes
+
+    tracemalloc.start()
+    try:
+        with Broker(tmp_path) as broker:
+            before, after = asyncio.run(case(broker.url))
+    finally:
+        tracemalloc.stop()
+    assert after - before < 256 * 1024
 
 
 @pytest.mark.parametrize("kind", ["tcp", "serial"])

@@ -66,7 +66,8 @@ async def acting(folder, *keys, risk=0.2, fault=None):
     with Broker(folder) as broker:
         meter, pump = load_profile("eastron-sdm630"), load_profile("circulation-pump")
         plant = Plant(meter, pump, load_profile("line-sensor"), broker_url=broker.url, line_period_s=0.1)
-        plant.fault = fault
+        if fault is not None:
+            plant.go_wrong(fault)
         where = await plant.start()
         sources = SOURCES.format(modbus=where.modbus_url, serial=where.serial_path, broker=where.broker_url)
         gateway = Gateway(folder, sources + RULES.format(risk=risk) + roster(*keys), broker.url)
