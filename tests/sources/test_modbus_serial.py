@@ -16,7 +16,7 @@ from serial_line import SerialLine, ascii_, cable, registers_pdu, rtu
 from test_modbus_source import Gateway
 
 from edge_agent.model.checked import Seconds
-from edge_agent.model.errors import ConfigError, LinkError, WireError
+from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireError
 from edge_agent.model.profile import BusLimits, RegisterPoint, Reverts, WriteRule
 from edge_agent.model.site import ModbusSettings, Source, TlsAccess
 from edge_agent.service.clock import Clock
@@ -608,6 +608,9 @@ REVERTING = (
     point("revert_s", 6, "uint16", 3),
     point("mode", 7, "uint16", 3, enum={"0": "off", "3": "on"}, write=WriteRule((0, 3), function=16)),
     point("lamp", 1, "bool", 1, write=WriteRule((0, 1), function=15)),
+    point(
+        "far", 8, "uint16", 3, write=WriteRule((0, 100), reverts=Reverts("timer", Seconds(99_999), point="revert_s"))
+    ),
 )
 
 
@@ -632,11 +635,12 @@ def test_a_write_that_shall_hold_for_a_time_is_taken_back_by_the_device_itself()
         ("relay", True, 0.01, "wanted 0.1 to 60 s"),
         ("mode", "on", 5.0, "which the device cannot take back"),
         ("mode", "broken", None, "wanted 0 to 3"),
+        ("far", 40, 70_000.0, "does not fit"),
     ],
 )
 def test_a_hold_that_the_device_cannot_keep_is_refused_and_nothing_is_sent(name, value, hold_s, wanted):
     async def scenario(link, line):
-        with pytest.raises(Exception, match=wanted):
+        with pytest.raises(TrustError, match=wanted):
             await link.write("m", name, value, hold_s)
         return line.requests
 

@@ -22,7 +22,7 @@ from edge_agent.sources.modbus.wire import (
     read_request,
 )
 from edge_agent.twin.bustime import Load, outlook
-from edge_agent.twin.codec import BIT_FUNCTIONS, BlockDecoder, Decoded, decode, encode
+from edge_agent.twin.codec import BIT_FUNCTIONS, BlockDecoder, Decoded, decode
 from edge_agent.twin.identification import Objects, access_code, parse_objects
 from edge_agent.twin.meaning import text
 from edge_agent.twin.planner import Block
@@ -114,8 +114,8 @@ class ModbusBus:
         request = writing.request(target, rule, value, exponent, self._base(device, target), where)
         if hold_s is not None and rule.reverts is not None:
             timer = device.points[str(rule.reverts.point)]
-            registers = encode(timer, round(hold_s / rule.reverts.tick))
-            await self._send(device, writing.registers_request(timer, registers, self._base(device, timer)), where)
+            ticks = round(hold_s / rule.reverts.tick)
+            await self._send(device, writing.timer_request(timer, ticks, self._base(device, timer), where), where)
         await self._send(device, request, where)
 
     def loads(self) -> list[Load]:

@@ -42,6 +42,15 @@ def request(point: RegisterPoint, rule: WriteRule, value: Value, exponent: int |
     return registers_request(point, registers, base, rule.function)
 
 
+def timer_request(timer: RegisterPoint, ticks: int, base: int, where: str) -> bytes:
+    """Return the request that tells a device after how many ticks to take a write back. Raises TrustError."""
+    try:
+        registers = encode(timer, ticks)
+    except ValueError as error:
+        raise TrustError(f"{where}: {error}") from error
+    return registers_request(timer, registers, base)
+
+
 def registers_request(point: RegisterPoint, registers: list[int], base: int, function: int | None = None) -> bytes:
     """Return the request that writes registers, or the one bit; with 5, 6 or 16 unless the function is given."""
     if function is None:
