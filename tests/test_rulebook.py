@@ -18,6 +18,8 @@ WRONG = [
     ('on = {{ entity = "meter"', 'on = {{ entity = "metre"', 'did you mean "meter"?'),
     ("expect = false }}", 'expect = false, hold = "5s" }}', "takes nothing back by itself"),
     ('deadline = "2s"', 'deadline = "10ms"', "twice what settles"),
+    ('deadline = "2s"', 'deadline = "2s"\ncriteria = [{{ variable = "meter.volts", is = "below", value = 9.0 }}]', None),
+    ('unit = "V", range', 'every = 30, unit = "V", range', None),
     ("risk = 0.2", "risk = 2.0", "playbooks.open-relay.risk"),
     ("range = [0, 1]\nmin", "range = [0, 2]\nmin", "the profile's own"),
     ('min_interval = "1s"\ndaily_writes = 10\n[[policy.points]]', 'min_interval = "1ms"\n[[policy.points]]', "at least 1 s"),
@@ -42,6 +44,13 @@ def test_what_is_wrong_is_said_before_anything_runs(tmp_path, was, now, told):
     else:
         assert told in lines, lines
         assert found.site is None
+
+
+def test_criteria_that_are_not_read_again_in_time_are_refused(tmp_path):
+    criteria = 'criteria = [{{ variable = "meter.volts", is = "below", value = 9.0 }}]\n'
+    text = config(book=criteria).replace('unit = "V", range', 'every = 30, unit = "V", range')
+    told = "\n".join(map(str, examine(written(tmp_path, text)).problems))
+    assert "2 s, wanted more than the 3 s after which meter.volts is read" in told
 
 
 def test_a_playbook_that_nobody_may_approve_is_refused(tmp_path):

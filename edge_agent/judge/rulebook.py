@@ -11,7 +11,16 @@ from edge_agent.model.errors import Problem
 from edge_agent.model.layout import local_name, variable_path
 from edge_agent.model.profile import RegisterPoint, WriteRule
 from edge_agent.model.reading import Value
-from edge_agent.model.site import PlaybookSettings, PointPolicy, PolicySettings, Settings, Source, TriggerSettings
+from edge_agent.model.site import (
+    HttpSettings,
+    ModbusSettings,
+    PlaybookSettings,
+    PointPolicy,
+    PolicySettings,
+    Settings,
+    Source,
+    TriggerSettings,
+)
 
 LOOKS = 5
 """How often what was written is read back, a settling time apart, until it counts as not done."""
@@ -42,6 +51,7 @@ def rulebook_problems(settings: Settings, sources: Iterable[Source], place: str)
         names.add(book.name)
         yield from _trigger(book.on, rules, entities, f"{where}.on")
         yield from _playbook(book, settings, rules, where)
+        yield from _too_slow(book, sources, f"{where}.deadline")
 
 
 def rulebook_in_words(settings: Settings) -> Iterator[str]:
@@ -202,6 +212,20 @@ def _times(book: PlaybookSettings, rules: Rules, where: str) -> Iterator[Problem
         yield Problem(
             f"{where}.deadline", f"{book.deadline:g} s", f"at least {2 * sum(settling):g} s, twice what settles"
         )
+
+
+def _too_slow(book: PlaybookSettings, sources: Iterable[Source], where: str) -> Iterator[Problem]:
+    """Find criteria that are not read again in time: what was read before the writes says nothing of them."""
+    watched = {criterion.variable for criterion in book.criteria}
+    for source in sources:
+        if not isinstance(source.settings, (ModbusSettings, HttpSettings)):
+            continue
+        for point in source.points:
+            times = point.every if isinstance(point, RegisterPoint) else 1
+            period_s = source.settings.poll * times
+            path = variable_path(source.entity, point.name)
+            if path in watched and book.deadline <= period_s:
+                yield Problem(where, f"{book.deadline:g} s", f"more than the {period_s:g} s after which {path} is read")
 
 
 def _somebody(book: PlaybookSettings, settings: Settings, where: str) -> Iterator[Problem]:
