@@ -10,8 +10,9 @@ import argparse
 import asyncio
 import json
 import struct
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -132,19 +133,19 @@ async def _read_once(link: Link, source: Source, seconds: float) -> Found:
     return Found({reading.point: reading for reading in judged}, faults, door.refusal(source.name))
 
 
-async def _said(link: Link, poll: Poll, known: Any, seconds: float) -> Any:
+async def _said(link: Link, poll: Poll, known: AbstractSet[str], seconds: float) -> AsyncIterator[list[Reading]]:
     """Yield what one request brings; of what speaks by itself all until every point was heard, or time is over."""
     if poll.period_s is not None:
         yield await link.read(poll)
         return
     loop = asyncio.get_running_loop()
     end_s = loop.time() + seconds
-    while not set(poll.points) <= set(known):
+    while not set(poll.points) <= known:
         try:
             async with asyncio.timeout_at(end_s):
                 readings = await link.read(poll)
         except TimeoutError:
-            missing = ", ".join(sorted(set(poll.points) - set(known)))
+            missing = ", ".join(sorted(set(poll.points) - known))
             raise LinkError(f"{link.bus} {poll.detail}: not heard within {seconds:g} s: {missing}", "timeout") from None
         except WireError:
             continue  # the next thing said may be one

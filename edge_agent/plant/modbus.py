@@ -74,6 +74,11 @@ class ModbusPlant:
             for function, address, cells in device.fixed:
                 await server.async_setValues(unit, function, address, cells)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None
+
     async def show(self, unit: int, values: Mapping[str, Value]) -> None:
         """Let a device report `values` by point name. What its profile has no point for is passed over."""
         assert self._server is not None
@@ -100,14 +105,6 @@ class ModbusPlant:
             return None
         found = await self.standing(unit, point.scale_point)
         return found if isinstance(found, int) else None
-
-    async def unplug(self) -> None:
-        """Be gone from the network: nothing listens, and every connection ends."""
-        await self.stop()
-
-    async def plug(self) -> None:
-        """Be there again, on the same port, as after a start."""
-        await self.start()
 
     async def stop(self) -> None:
         """Close the port and every connection; may be called when it is not open."""

@@ -6,7 +6,7 @@ the plant's file, give it. What a client wrote stays.
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -28,6 +28,8 @@ from edge_agent.plant.serial import SerialPlant
 from edge_agent.plant.spoken import at_first, messages
 
 _TICK_S = 0.1
+_TOPIC = "plant/{device}"
+"""Of a device whose profile names none."""
 _STRAY = 0.002
 """How far a gauge strays, as a part of its value."""
 
@@ -84,6 +86,9 @@ class Place(NamedTuple):
     """What else a source in agent.toml must say."""
 
 
+_Task = Coroutine[Any, Any, None]
+
+
 class _Device(NamedTuple):
     settings: DeviceSettings
     profile: Profile
@@ -107,6 +112,8 @@ class Simulation:
         """The end of the line that a reader has, by device."""
         self.places: list[Place] = []
         self.broker = BrokerPlant(settings.broker_port)
+        self._plugging = asyncio.Lock()
+        """Held while a bus is unplugged or plugged in, and while something is shown on one."""
         self._open = AsyncExitStack()
         self._start_s = 0.0
 
@@ -125,7 +132,7 @@ class Simulation:
         async with AsyncExitStack() as opened:
             url = await self._open_broker(opened)
             await self._open_modbus(opened, folder)
-            tasks = []
+            tasks: list[_Task] = []
             for device in self._devices.values():
                 tasks += [task async for task in self._open_other(device, folder, url, opened)]
             running = asyncio.create_task(self._run(tasks), name="plant")
@@ -143,7 +150,8 @@ class Simulation:
         if key in self._lines:
             self._lines[key].unplug()
         elif key in self.modbus:
-            await self.modbus[key].stop()
+            async with self._plugging:
+                await self.modbus[key].stop()
         elif key in self.http:
             await self.http[key].stop()
         elif key in self.serial:
@@ -156,7 +164,8 @@ class Simulation:
         if key in self._lines:
             self._lines[key].plug()
         elif key in self.modbus:
-            await self.modbus[key].start()
+            async with self._plugging:
+                await self.modbus[key].start()
         elif key in self.http:
             await self.http[key].start()
         elif key in self.serial:
@@ -205,7 +214,10 @@ class Simulation:
                 await plant.show(device.settings.unit, device.settings.values)
                 self.places.append(Place(device.settings, "modbus", url, {"unit": device.settings.unit}))
 
-    async def _open_other(self, device: _Device, folder: Path, broker_url: str, opened: AsyncExitStack) -> "Any":
+    async def _open_other(
+        self, device: _Device, folder: Path, broker_url: str, opened: AsyncExitStack
+    ) -> AsyncIterator[_Task]:
+        """Open a device that is not on a Modbus bus, and yield what it has to do all the time."""
         settings, profile, name = device.settings, device.profile, device.settings.name
         if isinstance(profile, SerialProfile):
             plant = SerialPlant(profile, folder / name)
@@ -216,7 +228,10 @@ class Simulation:
             self.places.append(Place(settings, "serial", f"serial://{plant.path}?baud=115200", {}))
         elif isinstance(profile, MqttProfile):
             says = lambda: self._published(device)  # noqa: E731 - bound to this device
-            self.places.append(Place(settings, "mqtt", broker_url, {"access": {"protocol": "3.1.1"}, "device": name}))
+            rest: dict[str, object] = {"access": {"protocol": "3.1.1"}, "device": name}
+            if profile.topic is None:
+                rest["topic"] = _TOPIC.replace("{device}", name)
+            self.places.append(Place(settings, "mqtt", broker_url, rest))
             yield MqttPlant(broker_url, settings.period, says, device.trouble).run()
         elif isinstance(profile, HttpProfile):
             web = HttpPlant(lambda: messages(profile, self.values(name)).get(None, {}), device.trouble, settings.port)
@@ -228,7 +243,7 @@ class Simulation:
     def _published(self, device: _Device) -> dict[str, Any]:
         profile, name = device.profile, device.settings.name
         assert isinstance(profile, MqttProfile)
-        main = profile.topic or "plant/{device}"
+        main = profile.topic or _TOPIC
         said = messages(profile, self.values(name))
         return {
             (topic or main).replace("{topic}", main).replace("{device}", name): what for topic, what in said.items()
@@ -236,7 +251,7 @@ class Simulation:
 
     # --- going
 
-    async def _run(self, tasks: list[Any]) -> None:
+    async def _run(self, tasks: list[_Task]) -> None:
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(task)
@@ -253,9 +268,12 @@ class Simulation:
                 await asyncio.sleep(settings.period)
                 continue
             bus = self.modbus.get(settings.name)
-            if bus is not None and not device.trouble.has("unplugged"):
+            if bus is not None:
                 said = self.values(settings.name)
-                await bus.show(settings.unit, {name: said[name] for name in _measured(device.profile) if name in said})
+                async with self._plugging:
+                    if bus.is_open:
+                        measured = [name for name in _measured(device.profile) if name in said]
+                        await bus.show(settings.unit, {name: said[name] for name in measured})
             await asyncio.sleep(_TICK_S)
 
     async def _go_wrong(self, device: _Device, fault: FaultSettings) -> None:

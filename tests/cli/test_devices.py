@@ -236,6 +236,10 @@ period = "100ms"
 name = "attic"
 profile = "zigbee2mqtt-climate"
 period = "100ms"
+
+[[devices]]
+name = "cellar"
+profile = "json-climate"
 """
 
 
@@ -245,7 +249,7 @@ def test_simulate_says_where_each_device_is_and_serves_it_until_it_is_told_to_st
     plant = subprocess.Popen([*COMMAND, "simulate", str(file)], stdout=subprocess.PIPE, text=True)
     try:
         said = "".join(iter(plant.stdout.readline, "READY\n"))
-        meter, line, attic = tomllib.loads(said)["sources"]
+        meter, line, attic, _ = tomllib.loads(said)["sources"]
         refused = run("probe", meter["url"], "--profile", meter["profile"])
         assert "exception 4" in refused.stdout
         read = run("probe", line["url"], "--profile", line["profile"])

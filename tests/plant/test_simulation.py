@@ -129,6 +129,25 @@ def test_devices_share_a_serial_line_as_rtu_and_a_unit_that_is_dead_is_silent_al
     run(case())
 
 
+def test_a_bus_that_is_unplugged_is_there_again_and_its_neighbours_with_it(tmp_path):
+    async def case():
+        devices = (device("a", "xy-md02"), device("b", "xy-md02", unit=2))
+        async with plant(tmp_path, *devices) as found:
+            link = link_to(found.places[1])
+            await link.open()
+            assert "temperature" in await said(link, {"temperature"})
+            await found.unplug("a")
+            await asyncio.sleep(0.3)  # some ticks of the neighbour, which has nobody to show its values to
+            with pytest.raises(LinkError):
+                await link.open()
+            await found.plug("a")
+            await link.open()
+            assert "temperature" in await said(link, {"temperature"})
+            await link.close()
+
+    run(case())
+
+
 def test_a_fault_begins_and_ends_when_its_plant_says(tmp_path):
     async def case():
         fault = FaultSettings(kind="exception", after=Seconds(0.3), lasts=Seconds(0.5))
