@@ -30,6 +30,7 @@ from edge_agent.model.site import (
     EntitySettings,
     FileSettings,
     HttpSettings,
+    MetricsSettings,
     ModbusSettings,
     MqttSettings,
     PlaybookSettings,
@@ -59,6 +60,7 @@ _TABLES = {
     "agent": AgentSettings,
     "sync": SyncSettings,
     "upstream": UpstreamSettings,
+    "metrics": MetricsSettings,
     "drift": DriftSettings,
     "policy": PolicySettings,
 }

@@ -35,6 +35,8 @@ class Pens(NamedTuple):
 
 UNICODE = Pens("•", "─", "░", "╌", "█", "│")
 ASCII = Pens("*", "-", ".", "=", "#", "|")
+BARS = "▁▂▃▄▅▆▇█"
+ASCII_BARS = "_.-=#"
 _COLOURS = {"value": "36", "usual": "2", "band": "2", "limit": "31", "rare": "", "alarm": "31"}
 
 Cell = tuple[str, str]
@@ -92,6 +94,16 @@ def chart(found: Insight, seen: Sequence[Seen], width: int, pens: Pens, *, colou
     yield _times(seen, width)
     words = f"{pens.value} value  {pens.usual} usual  {pens.band} three sigma  {pens.limit} limit  {pens.rare} how rare"
     yield from _wrapped(words.split("  "), width)
+
+
+def sparkline(values: Sequence[float], width: int, bars: str = BARS) -> str:
+    """Return the newest values as a row of bars, from the least to the greatest of them."""
+    newest = list(values)[-width:]
+    if not newest:
+        return ""
+    low, high = min(newest), max(newest)
+    scale = (len(bars) - 1) / (high - low) if high > low else 0.0
+    return "".join(bars[round((value - low) * scale)] for value in newest)
 
 
 class _Panel:

@@ -94,6 +94,8 @@ def _plan(site: Site, found: list[Link]) -> Iterator[str]:
         if settings.upstream.mirror_key is not None:
             signs = "frees" if settings.upstream.release == "mirror" else "is heard, and frees nothing"
             yield f"    a receipt signed by {settings.upstream.mirror_key} {signs}"
+    if settings.metrics is not None:
+        yield f"  figures for Prometheus at http://127.0.0.1:{settings.metrics.port}/metrics, for this machine alone"
     yield from (f"  {line}" for line in rulebook_in_words(settings))
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from rich.console import Group
 from rich.live import Live
@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edge_agent.cli.chart import sparkline
 from edge_agent.cli.scene import Scene
 
 SHOWN = (
@@ -18,7 +19,6 @@ SHOWN = (
     "meter.frequency", "heating-line.flow", "heating-line.inlet_temp", "room.temperature", "room.humidity",
 )  # fmt: skip
 SHOWN_MOVES = 6
-_BARS = "▁▂▃▄▅▆▇█"
 _LINE_EVERY_S = 2.0
 _COLOURS = {"low": "blue", "medium": "yellow", "high": "red", "critical": "bold red"}
 
@@ -86,13 +86,3 @@ def _page(scene: Scene) -> Group:
         ),
         Text(f"Ctrl-C ends it. Configuration, log and keys: {scene.folder}", "dim"),
     )
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Return the newest values as a row of bars, from the least to the greatest of them."""
-    newest = list(values)[-width:]
-    if not newest:
-        return ""
-    low, high = min(newest), max(newest)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((value - low) * scale)] for value in newest)

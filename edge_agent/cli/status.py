@@ -1,23 +1,28 @@
 """Ask the agent that runs how it is: upstream, what waits, certificates, memory, and every bus and source.
 
 It asks on the socket in data_dir, which only the agent's own user (and root) may open. When no agent runs it says
-so, with what to do, and ends with exit code 1.
+so, with what to do, and ends with exit code 1. With `--watch` it goes on asking, until Ctrl-C: a live screen on a
+terminal, one answer after the other in a pipe.
 """
 
 import argparse
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_agent.cli.watch import fitted, watch
 from edge_agent.config import load
 from edge_agent.model.errors import LinkError
 from edge_agent.model.layout import DataDir
 
-EXAMPLE = "edge-agent status /etc/edge-agent/agent.toml"
+EXAMPLE = """edge-agent status /etc/edge-agent/agent.toml
+  edge-agent status /etc/edge-agent/agent.toml --watch"""
 
+_VERSION = 2
 _PATIENCE_S = 5.0
 _MOST_BYTES = 16 * 1024 * 1024
 _SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1, "B"))
@@ -28,18 +33,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `status` takes."""
     parser.add_argument("config", type=Path, help="agent.toml")
     parser.add_argument("--json", action="store_true", help="print the document of reference/status.schema.json")
+    parser.add_argument("--watch", action="store_true", help="go on asking")
+    parser.add_argument("--every", type=_pause, default=1.0, metavar="S", help="how often, with --watch (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask; 1 when no agent answers."""
     folder = Path(load(args.config).settings.agent.data_dir)
+    if args.watch and not args.json:
+        return watch(lambda: ask(folder), in_words, args.every)
+    while True:
+        try:
+            found, code = ask(folder), 0
+        except LinkError as error:
+            found, code = {"v": _VERSION, "running": False, "reason": str(error)}, 1
+        if args.json:
+            print(json.dumps(found, ensure_ascii=False), flush=True)
+        else:
+            print("\n".join(fitted(in_words(found) if code == 0 else [found["reason"]])))
+        if not args.watch:
+            return code
+        time.sleep(args.every)
+
+
+def _pause(text: str) -> float:
     try:
-        found = ask(folder)
-    except LinkError as error:
-        print(json.dumps({"v": 1, "running": False, "reason": str(error)}) if args.json else error)
-        return 1
-    print(json.dumps(found, ensure_ascii=False) if args.json else "\n".join(in_words(found)))
-    return 0
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.05 <= found <= 3600:  # noqa: PLR2004 - what is neither a burden on the agent nor a mistake
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted seconds from 0.05 to 3600")
+    return found
 
 
 def ask(folder: Path) -> dict[str, Any]:
@@ -81,11 +105,19 @@ def in_words(found: dict[str, Any]) -> Iterator[str]:
     yield f"  clock     {clock['now']}, {'synchronised' if clock['synced'] else 'NOT synchronised'}"
     yield f"  memory    {size(memory['bytes'])}, {size(memory['most'])} at most"
     yield f"  config    {agent['config'][:16]}…, as it was when the agent started"
+    yield from _turns(found["turns"])
     yield from _log(found["log"])
     yield from _upstream(found["upstream"])
     for bus in found["buses"]:
         yield f"  {bus['bus']}" + (f"  {bus['last_error']}" if bus["last_error"] else "")
         yield from map(_poll, bus["polls"])
+
+
+def _turns(turns: dict[str, Any]) -> Iterator[str]:
+    lasted = (
+        "" if turns["last_s"] is None else f", the last in {brief(turns['last_s'])}, {brief(turns['most_s'])} at most"
+    )
+    yield f"  turns     {turns['count']}{lasted}"
 
 
 def _log(log: dict[str, Any]) -> Iterator[str]:
@@ -118,8 +150,10 @@ def _upstream(up: dict[str, Any] | None) -> Iterator[str]:
 def _poll(poll: dict[str, Any]) -> str:
     good = "never" if poll["last_good_s"] is None else f"{span(poll['last_good_s'])} ago"
     counts = f"{poll['answered']} answered, {poll['failed']} failed, {poll['skipped']} skipped"
+    kept = "" if poll["kept"] is None else f", {poll['kept']:.1%} of what was due"
+    took = "" if poll["latency_s"] is None else f", in {brief(poll['latency_s'])}"
     dead = ", GIVEN UP: asked less often" if poll["given_up"] else ""
-    return f"    {poll['source']}: {poll['detail']}, good {good}, {counts}{dead}"
+    return f"    {poll['source']}: {poll['detail']}, good {good}{took}, {counts}{kept}{dead}"
 
 
 def size(count: int) -> str:
@@ -134,3 +168,8 @@ def span(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"
     return f"{seconds:.1f} s"
+
+
+def brief(seconds: float) -> str:
+    """Return a short time for people."""
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

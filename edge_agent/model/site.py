@@ -86,6 +86,12 @@ class UpstreamSettings(BrokerAccess, frozen=True, kw_only=True):
     """The mirror's public key, an OpenSSH line in a file: its receipts are heard."""
 
 
+class MetricsSettings(msgspec.Struct, frozen=True):
+    """[metrics]: figures for Prometheus at http://127.0.0.1:<port>/metrics, this machine alone. Off without it."""
+
+    port: Annotated[int, Meta(ge=1, le=65535)]
+
+
 SourceClass = Literal[
     "hardware_sensor", "system_of_record", "primary_api", "observability_pipeline", "derived_inference", "human_note"
 ]
@@ -417,6 +423,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent: AgentSettings
     sync: SyncSettings = SyncSettings()
     upstream: UpstreamSettings | None = None
+    metrics: MetricsSettings | None = None
     sources: tuple[SourceSettings, ...]
     entities: tuple[EntitySettings, ...] = ()
     relationships: tuple[RelationshipSettings, ...] = ()

@@ -31,8 +31,9 @@ from edge_agent.service.inbox import Inbox, limits_of
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.lessons import Lessons
 from edge_agent.service.mailbox import Mailbox
+from edge_agent.service.metrics import serve_metrics
 from edge_agent.service.runner import Runner, first_of
-from edge_agent.service.status import document, telling
+from edge_agent.service.status import Life, document, telling
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import BusHands, links
 from edge_agent.store.asks import Asks
@@ -69,7 +70,7 @@ class Agent:
         self.mailbox = Mailbox(time.monotonic, self.inbox.urgent)
         self._clock = clock or Clock()
         door = Door(site.sources)
-        self._started = self._clock()
+        self._life = Life(self._clock())
         self.runners = [
             Runner(link, self.inbox, self._clock, random.random, door) for link in links(site.sources, self._clock)
         ]
@@ -129,6 +130,9 @@ class Agent:
                 # The way out comes first: when the log is full, nothing else makes room for the first record.
                 others = [group.create_task(self._keep_cursor(), name="cursor")]
                 others.append(group.create_task(self._tell(), name="status"))
+                if self.site.settings.metrics is not None:
+                    serving = serve_metrics(self.site.settings.metrics.port, self.status)
+                    others.append(group.create_task(serving, name="metrics"))
                 if self.upstream is not None:
                     others.append(group.create_task(self.upstream.run(), name="upstream"))
                     others.append(group.create_task(self.upstream.watch(), name="certificates"))
@@ -176,6 +180,7 @@ class Agent:
 
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""
+        began_ns = self._clock().mono_ns
         readings, drops = self.inbox.take()
         passed_over = [entry for runner in self.runners for entry in runner.take_drops()]
         receipts = self.upstream.receipts.take_notes() if self.upstream and self.upstream.receipts else ()
@@ -190,6 +195,7 @@ class Agent:
             self.standing, readings, self.ground, self.ledger, hands, self._clock(), told, post
         )
         self._asks.done(asked)
+        self._life.took(self._clock().mono_ns - began_ns)
         if report.status == "failed":
             _log.error(
                 "an action did not come to a good end, and a person is needed: %s", report.actions["plan_summary"]
@@ -310,7 +316,7 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """Return how we are: reference/status.schema.json."""
         return document(
-            self.site, self.standing.world, self._clock(), self._started, self.inbox, self.runners, self.ledger,
+            self.site, self.standing.world, self._clock(), self._life, self.inbox, self.runners, self.ledger,
             self.upstream,
         )  # fmt: skip
 

@@ -24,6 +24,8 @@ OPEN_S = 10.0
 _GRACE_S = 0.5
 """The link keeps its own deadline; this guards against a link that does not."""
 
+TOOK_MEMORY = 8
+"""Answers over which a latency is taken, about."""
 _AGAIN_S = 60.0
 """After so long it is tried again to read who a device is."""
 
@@ -37,7 +39,7 @@ _Ask = tuple[Callable[[], Awaitable[Any]], "asyncio.Future[Any]"]
 class Tally:
     """Counts of one poll since start."""
 
-    __slots__ = ("answered", "failed", "faulty", "good_ns", "skipped")
+    __slots__ = ("answered", "failed", "faulty", "good_ns", "skipped", "took_ns")
 
     def __init__(self) -> None:
         self.answered = 0
@@ -48,6 +50,12 @@ class Tally:
         """Whether the newest answer was no good."""
         self.good_ns: int | None = None
         """Monotonic time of the newest answer that was."""
+        self.took_ns: int | None = None
+        """From the question to the answer, over the last answers; None for what speaks by itself."""
+
+    def time(self, took_ns: int) -> None:
+        """Take note of how long an answer took."""
+        self.took_ns = took_ns if self.took_ns is None else self.took_ns + (took_ns - self.took_ns) // TOOK_MEMORY
 
 
 class Runner:
@@ -256,6 +264,7 @@ class Runner:
             self._tally(poll).skipped += 1
             self._fail(poll, breaker.reason)  # nobody asked, and it is missing all the same
             return "failed"
+        began_ns = self._clock().mono_ns
         try:
             async with asyncio.timeout(poll.timeout_s + _GRACE_S):
                 readings = await self.link.read(poll)
@@ -267,6 +276,7 @@ class Runner:
         back = breaker.answered()
         if back:
             _log.info("%s unit %s: answers again", self.link.bus, poll.unit)
+        self._tally(poll).time(self._clock().mono_ns - began_ns)
         self._good(poll, readings)
         return "back" if back else "well"
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,41 @@ from edge_agent.sources import Poll
 
 Json = dict[str, Any]
 
-_VERSION = 1
+_VERSION = 2
 _AT_ONCE = 8
 _PATIENCE_S = 5.0
 """Whoever asks takes the answer in this time or not at all."""
+
+
+LAST_TURNS = 60
+
+
+class Life:
+    """This run of the agent: since when, and how long the loop's turns take."""
+
+    def __init__(self, started: Instant) -> None:
+        self.started = started
+        self.count = 0
+        self._last_ns: deque[int] = deque(maxlen=LAST_TURNS)
+
+    def took(self, ns: int) -> None:
+        """Take note of a turn."""
+        self.count += 1
+        self._last_ns.append(ns)
+
+    def told(self) -> Json:
+        """Return it for the document: of the last `LAST_TURNS`, None when there was none."""
+        last = self._last_ns
+        if not last:
+            return {"count": self.count, "last_s": None, "mean_s": None, "most_s": None}
+        return {
+            "count": self.count, "last_s": _seconds(last[-1]), "mean_s": _seconds(sum(last) / len(last)),
+            "most_s": _seconds(max(last)),
+        }  # fmt: skip
+
+
+def _seconds(ns: float) -> float:
+    return round(ns / 1e9, 6)
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +120,7 @@ def document(
     site: Site,
     world: World,
     now: Instant,
-    started: Instant,
+    life: Life,
     inbox: Inbox,
     runners: Sequence[Runner],
     ledger: DiskLedger,
@@ -100,7 +132,7 @@ def document(
         "running": True,
         "world": site.world_id,
         "agent": {
-            "version": __version__, "pid": os.getpid(), "uptime_s": _age_s(started.mono_ns, now), "config": site.digest,
+            "version": __version__, "pid": os.getpid(), "uptime_s": _age_s(life.started.mono_ns, now), "config": site.digest,
         },
         "clock": {"now": iso_utc(now.at_ms), "synced": now.synced},
         "memory": _memory(),
@@ -108,6 +140,7 @@ def document(
             "version": world.version, "entities": len(world.entities), "variables": len(world.variables),
             "findings": len(world.findings),
         },
+        "turns": life.told(),
         "log": _log(site, ledger),
         "upstream": None if upstream is None else _upstream(site, ledger, upstream, now),
         "readings": inbox.received,
@@ -182,6 +215,13 @@ def _poll(runner: Runner, poll: Poll, tally: Tally, now: Instant) -> Json:
     return {
         "source": poll.source, "unit": poll.unit, "detail": poll.detail, "points": len(poll.points),
         "every_s": poll.period_s, "answered": tally.answered, "failed": tally.failed, "skipped": tally.skipped,
+        "kept": _kept(tally), "latency_s": None if tally.took_ns is None else _seconds(tally.took_ns),
         "last_good_s": None if tally.good_ns is None else _age_s(tally.good_ns, now),
         "given_up": runner.given_up(poll),
     }  # fmt: skip
+
+
+def _kept(tally: Tally) -> float | None:
+    """Return the share of due polls that were answered well; None before the first was due."""
+    due = tally.answered + tally.failed + tally.skipped
+    return round(tally.answered / due, 4) if due else None

@@ -1,11 +1,20 @@
 """Status: what a running agent says of itself, to whom, and what is said when none runs."""
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import logging
 import os
+import pty
+import re
+import signal
 import socket
 import stat
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -195,3 +204,54 @@ def test_both_certificates_of_a_tls_session_are_in_the_status(tmp_path, capsys):
     assert "server's certificate until" in told
     assert "(300 days)" in told
     assert "connected for" in told
+
+
+def test_turns_and_what_became_of_due_polls_are_told_and_watched_on_a_small_terminal(tmp_path):
+    path = written(tmp_path, METER, free_port())
+
+    def read():
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 40, 0, 0))
+        words = [sys.executable, "-m", "edge_agent.cli", "status", str(path), "--watch", "--every", "0.05"]
+        env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {
+            "NO_COLOR": "1",
+            "TERM": "xterm",
+        }
+        watching = subprocess.Popen(words, stdout=slave, stderr=slave, env=env)
+        os.close(slave)
+        told = b""
+        while told.count(b"turn, ms") < 3:
+            told += os.read(master, 65536)
+        watching.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):
+            while part := os.read(master, 65536):
+                told += part
+        os.close(master)
+        return told.decode(), watching.wait(30)
+
+    agent = Agent(load(path))
+    try:
+        told, code = asyncio.run(serving(agent, lambda s: s["turns"]["count"] and s["buses"][0]["last_error"], read))
+        found = agent.status()
+    finally:
+        agent.close()
+    SCHEMA.validate(json.loads(json.dumps(found)))
+    assert code == 0
+    assert told.startswith("\033[?1049h")
+    assert told.rstrip().endswith("\033[?1049l"), "the terminal is as it was"
+    shown = re.sub(r"\033\[[0-9;?]*[A-Za-z]", "", told).replace("\r", "")
+    assert max(map(len, shown.splitlines())) <= 40
+    assert "0.0% of what was due" in re.sub(r"\s+", " ", shown)
+    assert found["turns"]["last_s"] <= found["turns"]["most_s"]
+    assert {(poll["kept"], poll["latency_s"]) for poll in found["buses"][0]["polls"]} == {(0.0, None)}
+
+
+def test_watching_in_a_pipe_is_one_document_after_the_other_until_nobody_reads(tmp_path):
+    path = written(tmp_path, METER)
+    words = [sys.executable, "-m", "edge_agent.cli", "status", str(path), "--watch", "--every", "0.05"]
+    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        for _ in range(3):
+            SCHEMA.validate(json.loads(watching.stdout.readline()))
+        watching.stdout.close()
+        assert watching.wait(30) == 0
+        assert watching.stderr.read() == b""
