@@ -78,6 +78,7 @@ class Runner:
         self._asked = asyncio.Event()
         self._stopping = False
         self._backoff = Backoff(jitter)
+        self._down_s: float | None = None
 
     @property
     def heard_all(self) -> bool:
@@ -301,6 +302,7 @@ class Runner:
             tally.faulty = False
             _log.info("%s %s: answers are good again", self.link.bus, poll.detail)
         self.trouble = ""
+        self._down_s = None
         if self._backoff.failures:
             self._backoff.succeeded()
             _log.info("%s: connected again", self.link.bus)
@@ -334,8 +336,13 @@ class Runner:
         return "failed"
 
     def _fail_all(self, error: LinkError) -> None:
+        """Fail every poll once, and count what was due since the last try and could not be asked."""
+        before_s, self._down_s = self._down_s, self._now_s()
         for poll in self.link.polls:
-            self._tally(poll).failed += 1
+            tally = self._tally(poll)
+            tally.failed += 1
+            if before_s is not None and poll.period_s is not None:
+                tally.skipped += max(0, int((self._down_s - before_s) / poll.period_s) - 1)
             self._fail(poll, error.reason)
             self.door.lost(poll.source)
 

@@ -208,6 +208,21 @@ def test_a_device_that_is_off_at_start_is_tried_again():
     assert link.opened == 2
 
 
+def test_what_was_due_while_the_link_was_down_is_counted_and_how_long_an_answer_takes_is_known():
+    link = FakeLink(["a"], answer_s=0.01)
+    link.faults["open"] = LinkError("connection refused", "link")
+
+    def up_after_the_third_try(taken, runner):
+        if runner.tallies and runner.tallies[link.polls[0]].failed >= 3:
+            link.faults.clear()
+        return count(taken, "a") > 0
+
+    _, runner = run(link, up_after_the_third_try, 60.0)
+    tally = runner.tallies[link.polls[0]]
+    assert tally.skipped >= 1
+    assert tally.took_ns > 9_000_000
+
+
 def test_pain_02_a_write_waits_for_no_poll_but_never_runs_beside_one():
     link = FakeLink([f"u{n}" for n in range(5)], period_s=0.005, answer_s=0.005)
 
