@@ -3,23 +3,29 @@
 import argparse
 import asyncio
 import contextlib
+import json
+import time
 
 import msgspec
 import pytest
 from acting import ANNA, Bench, FakePlant, config
 from peers import free_port
-from sites import METER, site
+from sites import METER, site, written
 from test_acting import CRITERIA
 
 import edge_agent.service.agent as service
 import edge_agent.sync as loop
 from edge_agent.cli import approve
 from edge_agent.cli.telling import in_full
+from edge_agent.config import examine
 from edge_agent.desk import Post
 from edge_agent.model.errors import TrustError
 from edge_agent.model.reading import Anchor, Instant, Reading
+from edge_agent.mqtt import Message
 from edge_agent.seal.actions import digest_of, plan_of
 from edge_agent.seal.canonical import pack, unpack
+from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.service.clock import Clock
 from edge_agent.service.mailbox import AT_ONCE, Mailbox
 from edge_agent.service.wiring import BusHands
@@ -369,3 +375,39 @@ def test_where_nothing_is_weighed_nothing_that_was_approved_is_begun(tmp_path):
     bench.turn(seconds=61)
     assert bench.action.stage == "expired"
     assert bench.action.reason == "it was not begun within 60 s"
+
+
+def test_with_a_mirror_nothing_is_written_before_it_has_signed_for_this_run(tmp_path):
+    mirror = PrivateKey.from_seed(b"\x07" * 32)
+    (tmp_path / "mirror.pub").write_bytes(mirror.public.to_text("mirror"))
+    upstream = f'[upstream]\nurl = "mqtt://127.0.0.1:{free_port()}"\nmirror_key = "{tmp_path / "mirror.pub"}"\n'
+    agent = service.Agent(site(tmp_path, upstream + METER, free_port()))
+
+    def receipt(seq):
+        signed = seal_receipt(Receipt("w", seq, agent.ledger.digest_of(seq)), mirror)
+        agent.upstream.receipts.take(Message("edge/v1/w/ack", signed, retain=False), time.monotonic())
+        assert agent.upstream.receipts.last.seq == seq
+
+    async def day():
+        await agent.turn_once(0.1)  # an earlier run, as far as this one is concerned
+        before = agent.standing.world.version
+        await agent.turn_once(0.1)
+        assert agent.standing.locked.startswith("upstream's mirror has not confirmed this run")
+        receipt(before)
+        await agent.turn()
+        assert agent.standing.locked.startswith("upstream's mirror has not confirmed this run")
+        receipt(before + 1)
+        await agent.turn()
+        assert agent.standing.locked == ""
+
+    try:
+        asyncio.run(day())
+    finally:
+        agent.close()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a+b", "#", "a\x00", "a\n", "\u202ea", "A", "-a", "ä", "a" * 64])
+def test_a_name_that_a_topic_a_path_or_a_terminal_could_mistake_is_refused(tmp_path, name):
+    text = METER.replace('name = "meter"', f"name = {json.dumps(name)}")
+    assert text != METER
+    assert examine(written(tmp_path, text)).site is None
