@@ -42,7 +42,6 @@ def test_without_a_terminal_no_passphrase_is_asked_for(tmp_path, monkeypatch):
 
 
 def test_the_passphrase_is_asked_for_on_the_terminal(tmp_path):
-    pytest.importorskip("bcrypt")
     path = make_key(tmp_path, "secret")
     pid, terminal = pty.fork()
     if pid == 0:

@@ -196,7 +196,6 @@ def test_killed_for_real_in_the_middle_of_an_action_it_reads_and_does_not_write_
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a terminal is a pty")
 def test_a_key_with_a_passphrase_is_not_read_without_a_terminal(tmp_path):
-    pytest.importorskip("bcrypt")
     key = make_key(tmp_path, "anna", "secret")
     done = run("approve", "x", "--key", key, "--url", "mqtt://127.0.0.1:1", "--world", "w", "--gateway", key)
     assert done.returncode == 1
