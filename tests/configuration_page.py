@@ -19,11 +19,12 @@ import msgspec
 from edge_agent.model import checked
 from edge_agent.model.profile import Profile
 from edge_agent.model.site import Settings
+from edge_agent.plant.simulation import PlantSettings
 
 PAGE = Path(__file__).parent.parent / "reference" / "configuration.md"
 HEAD = """# Configuration
 
-Every key of `agent.toml` and of a firmware profile. `edge-agent check agent.toml` holds a file against all of it and
+Every key of `agent.toml`, of a firmware profile and of the `plant.toml` of `edge-agent simulate`. `edge-agent check agent.toml` holds a file against all of it and
 lists every problem at once, with the close match for a word that is not known. This page is written from the types
 themselves by `tests/configuration_page.py`.
 
@@ -39,7 +40,7 @@ SCALARS = {
 def page():
     """Return the whole page."""
     parts, told = [HEAD], set()
-    for title, kind in (("agent.toml", Settings), ("A firmware profile", Profile)):
+    for title, kind in (("agent.toml", Settings), ("A firmware profile", Profile), ("plant.toml", PlantSettings)):
         parts.append(f"## {title}\n")
         waiting = list(structs_in(kind))
         while waiting:
