@@ -41,9 +41,11 @@ from edge_agent.model.action import (
     Write,
 )
 from edge_agent.model.assessment import Assessment
+from edge_agent.model.condition import Condition
 from edge_agent.model.errors import LinkError, TrustError, WireError
 from edge_agent.model.finding import NO_DISPUTES, Disputes
 from edge_agent.model.layout import local_name, sensor_ref, variable_path
+from edge_agent.model.profile import RegisterPoint
 from edge_agent.model.reading import GOOD, Event, Instant, Reading, Value
 from edge_agent.model.record import Entry, Record, Report, Sealed, Snapshot, SnapshotReason
 from edge_agent.model.site import Site
@@ -358,15 +360,16 @@ async def checkpoint(
 ) -> tuple[Standing, Action]:
     """Read what stands there, keep a snapshot, and make the intent durable: from here on the approval is used up.
 
-    The action is `writing` then, or `failed` when what stands there cannot be read.
+    The action is `writing` then, or `failed` when what stands there cannot be read or an interlock holds no more.
     """
     try:
+        open_lock = await _open_interlock(standing.world, ground, hands)
         before = [await hands.read(step.source, step.point) for step in action.plan.steps]
         near = await _near(action.plan, hands)
     except (LinkError, WireError) as error:
         return await _move(standing, action, "fail", f"nothing was written: {error}", ground, ledger, hands)
-    if None in before:
-        reason = "nothing was written: what stands there is not good"
+    if None in before or open_lock:
+        reason = f"nothing was written: {open_lock or 'what stands there is not good'}"
         return await _move(standing, action, "fail", reason, ground, ledger, hands)
     await ledger.keep(*snapshot_of(standing, ground, "checkpoint"))
     mark, now = Checkpoint(standing.world.version, standing.head), hands.now()
@@ -382,6 +385,23 @@ async def checkpoint(
         move_entry(marked, intended, "intend", wanted),
     )
     return await _commit_action(standing, intended, entries, ground, ledger, now), intended
+
+
+async def _open_interlock(world: World, ground: Ground, hands: Hands) -> str:
+    """Say which interlock does not hold now, or nothing. Of those that can be asked for: what was polled may be old.
+
+    A device that speaks by itself cannot be asked; there the newest that was heard counts.
+    """
+    policy = ground.site.settings.policy
+    for lock in () if policy is None else policy.interlocks:
+        condition = Condition(lock.variable, lock.is_, lock.value)
+        for place, bound in ground.bindings.items():
+            v = world.variables[bound.number]
+            if variable_path(v.entity, v.name) == lock.variable and isinstance(bound.point, RegisterPoint):
+                found = await hands.read(*place)
+                if found is None or not condition.holds(found):
+                    return f"interlock: {condition} does not hold, it is {found!r}: {lock.reason}"
+    return ""
 
 
 async def act(action: Action, hands: Hands) -> tuple[int, str]:

@@ -411,3 +411,26 @@ def test_a_name_that_a_topic_a_path_or_a_terminal_could_mistake_is_refused(tmp_p
     text = METER.replace('name = "meter"', f"name = {json.dumps(name)}")
     assert text != METER
     assert examine(written(tmp_path, text)).site is None
+
+
+def test_an_interlock_is_read_again_right_before_the_intent(tmp_path):
+    """What was polled may be a minute old."""
+    lock = '[[policy.interlocks]]\nvariable = "meter.level"\nis = "below"\nvalue = 150.0\nreason = "the tank is full"'
+    bench = Bench(tmp_path, config(policy=lock))
+    bench.ask()
+    bench.plant.points["level"] = 900
+    bench.turn([bench.letter()], level=100)
+    assert bench.plant.writes == []
+    assert bench.action.stage == "failed"
+    assert bench.action.reason.startswith("nothing was written: interlock: meter.level is below 150")
+    assert bench.action.checkpoint is None
+
+
+def test_an_interlock_that_cannot_be_read_again_stops_the_action(tmp_path):
+    lock = '[[policy.interlocks]]\nvariable = "meter.level"\nis = "below"\nvalue = 150.0\nreason = "the tank is full"'
+    bench = Bench(tmp_path, config(policy=lock))
+    bench.ask()
+    bench.plant.points["level"] = None
+    bench.turn([bench.letter()], level=100)
+    assert bench.plant.writes == []
+    assert bench.action.stage == "failed"
