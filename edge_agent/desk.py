@@ -153,7 +153,7 @@ def unmet_criteria(action: Action, world: World, heard: Mapping[int, int]) -> li
         elif since_ms is None or heard.get(number, since_ms) <= since_ms:
             unmet.append(f"{criterion.variable} was not read since")
         elif not criterion.holds(state.value):
-            unmet.append(f"{criterion} does not hold: it is {state.value}")
+            unmet.append(f"{criterion.variable} is {state.value}, wanted {criterion.is_} {criterion.value}")
     return unmet
 
 

@@ -400,7 +400,8 @@ async def _open_interlock(world: World, ground: Ground, hands: Hands) -> str:
             if variable_path(v.entity, v.name) == lock.variable and isinstance(bound.point, RegisterPoint):
                 found = await hands.read(*place)
                 if found is None or not condition.holds(found):
-                    return f"interlock: {condition} does not hold, it is {found!r}: {lock.reason}"
+                    wanted = f"must be {condition.is_} {condition.value}"
+                    return f"interlock: {lock.variable} is {found!r} and {wanted}: {lock.reason}"
     return ""
 
 

@@ -422,7 +422,7 @@ def test_an_interlock_is_read_again_right_before_the_intent(tmp_path):
     bench.turn([bench.letter()], level=100)
     assert bench.plant.writes == []
     assert bench.action.stage == "failed"
-    assert bench.action.reason.startswith("nothing was written: interlock: meter.level is below 150")
+    assert bench.action.reason.startswith("nothing was written: interlock: meter.level is 900 and must be below 150")
     assert bench.action.checkpoint is None
 
 

@@ -159,7 +159,7 @@ def _interlocks(case: _Case) -> Iterator[str]:
         condition = Condition(lock.variable, lock.is_, lock.value)
         yield from _unsure(lock.variable, case.states)
         if lock.variable in case.states and not condition.holds(case.states[lock.variable].value):
-            yield f"interlock: {condition} does not hold: {lock.reason}"
+            yield f"interlock: {condition.variable} must be {condition.is_} {condition.value}: {lock.reason}"
 
 
 def _busy(case: _Case) -> Iterator[str]:

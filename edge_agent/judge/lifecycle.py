@@ -24,7 +24,7 @@ MOVES: Mapping[tuple[Stage, Move], Stage] = {
     ("approved", "void"): "expired",
     ("approved", "expire"): "expired",
     ("approved", "refuse"): "refused",  # policy, looked at again with what is so now
-    ("approved", "fail"): "failed",  # what stands there cannot be read, or an interlock holds no more: nothing was written
+    ("approved", "fail"): "failed",  # what stands there cannot be read, or an interlock is open: nothing written
     ("approved", "checkpoint"): "checkpointed",
     ("checkpointed", "intend"): "writing",
     ("writing", "fail"): "failed",  # not what was expected stood there: nothing was written

@@ -88,7 +88,8 @@ def judge_written(
         return Judged("lose", "; ".join(filter(None, (fault, f"cannot be read back: {seen.fault}"))), found)
     wrong = [*seen.wrong, *(criteria if final and not seen.wrong else ())]
     if not wrong and not criteria:
-        return Judged("pass", "; ".join(filter(None, (fault, "every target reads back as written"))), found)
+        good = " and ".join(["every target reads back as written", *map(str, action.plan.criteria)])
+        return Judged("pass", "; ".join(filter(None, (fault, good))), found)
     if not wrong:
         reason = f"reads back as written; within {action.plan.deadline_s:g} s: {'; '.join(criteria)}"
         return Judged("hold", reason, found, now.mono_ns // 1_000_000)
