@@ -6,6 +6,7 @@ slow drift and never sees it.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edge_agent.judge.baseline import PHI_MAX, Baseline
 from edge_agent.judge.figures import figures
@@ -22,8 +23,14 @@ ALARM_LOUDNESS = 16.0
 """How loud each of them is: four sigma."""
 LEAST_BLOCKS = 8
 """Blocks before their variance is looked at."""
-LOUDEST_BLOCK = 9.0
-"""The most that one block counts, as its sum squared over its variance: three sigma."""
+LOUDEST = 9.0
+"""The most that one span counts, as its sum squared over the variance of such sums as it is known: three sigma."""
+SPAN = 8
+"""Blocks that make up a long span: what wanders over hours hardly shows in one block."""
+LEAST_SPANS = 4
+"""Long spans before their variance is looked at."""
+PASSES = 4
+"""Over the warm-up: what is loud there is told by the pass before."""
 
 
 class Learning:
@@ -69,7 +76,12 @@ class Learning:
         self.total_errors += self.errors
         self.error_size += BLOCK
         mean = baseline.mean + self.x / mean_size
-        phi = max(-PHI_MAX, min(PHI_MAX, self.total_cross / self.total_square)) if self.total_square else 0.0
+        square = self.total_square - self.size * step_variance(baseline.floor)
+        phi = (
+            max(-PHI_MAX, min(PHI_MAX, self.total_cross / max(square, self.total_square / 2)))
+            if self.total_square
+            else 0.0
+        )
         sigma = max(math.sqrt(self.total_errors / self.error_size), baseline.floor)
         self._begin_block()
         return Baseline(mean, phi, sigma, baseline.floor, self.size)
@@ -101,16 +113,27 @@ class LongRun:
     not, but an alarm counts as loud ones: a variable that alarms over and over wanders by nature.
     """
 
-    __slots__ = ("_blocks", "_loudness", "_sum", "taken")
+    __slots__ = ("_blocks", "_in_span", "_span", "_spans", "_sum", "taken")
 
     def __init__(self) -> None:
-        self._blocks = self._loudness = self._sum = 0.0
+        self._blocks, self._spans = Loudness(0.0, 0.0), Loudness(0.0, 0.0)
+        self._sum = self._span = 0.0
+        self._in_span = 0
         self.taken = 0
 
     def prime(self, figures: Sequence[float]) -> None:
         """Measure the warm-up."""
-        for start in range(0, len(figures) - BLOCK + 1, BLOCK):
-            self._hear(min(LOUDEST_BLOCK, math.fsum(figures[start : start + BLOCK]) ** 2 / BLOCK), 1.0)
+        for scale in (BLOCK, BLOCK * SPAN):
+            sums = [math.fsum(figures[at : at + scale]) for at in range(0, len(figures) - scale + 1, scale)]
+            loudness = Loudness(0.0, 0.0)
+            for _ in range(PASSES):  # what is loud is told by what the rest came to
+                usual, loudness = loudness.mean(), Loudness(0.0, 0.0)
+                for each in sums:
+                    loudness = loudness.hear(min(each * each / scale, LOUDEST * usual), 1.0)
+            if scale == BLOCK:
+                self._blocks = loudness
+            else:
+                self._spans = loudness
 
     def add(self, figure: float) -> None:
         """Take one figure; `taken` is how many the block under way has."""
@@ -119,20 +142,29 @@ class LongRun:
 
     def end_block(self, *, trusted: bool) -> None:
         """Take the block that is full, or drop it."""
-        if trusted:
-            self._hear(min(LOUDEST_BLOCK, self._sum**2 / BLOCK), 1.0)
-        self.drop_block()
+        total = self._sum
+        self._sum, self.taken = 0.0, 0
+        if not trusted:
+            self._span, self._in_span = 0.0, 0
+            return
+        self._blocks = self._blocks.take(total * total / BLOCK)
+        self._span += total
+        self._in_span += 1
+        if self._in_span >= SPAN:
+            self._spans = self._spans.take(self._span**2 / (BLOCK * SPAN))
+            self._span, self._in_span = 0.0, 0
 
     def drop_block(self) -> None:
-        """Forget the block under way."""
-        self._sum, self.taken = 0.0, 0
+        """Forget the block under way, and the long span."""
+        self._sum = self._span = 0.0
+        self.taken = self._in_span = 0
 
     def alarm(self, again: int) -> None:
         """Take note of an alarm, which is the so-manieth beyond what is budgeted."""
         self.drop_block()
         weight = min(ALARM_BLOCKS, 6.0 * again)
         if weight:
-            self._hear(ALARM_LOUDNESS * weight, weight)
+            self._blocks = self._blocks.hear(ALARM_LOUDNESS * weight, weight)
 
     @property
     def total(self) -> float:
@@ -141,21 +173,43 @@ class LongRun:
 
     def factor(self) -> float:
         """Return it in sigma; at least 1. One standard error is taken off, so that chance does not dull the charts."""
-        if self._blocks < LEAST_BLOCKS:
-            return 1.0
-        variance = self._loudness / self._blocks
-        return math.sqrt(max(1.0, variance * (1 - math.sqrt(2 / self._blocks))))
-
-    def _hear(self, loudness: float, blocks: float) -> None:
-        keep = 1 - blocks / MEMORY_BLOCKS if self._blocks >= MEMORY_BLOCKS else 1.0
-        self._blocks = keep * self._blocks + blocks
-        self._loudness = keep * self._loudness + loudness
+        return math.sqrt(max(1.0, self._blocks.at_least(LEAST_BLOCKS), self._spans.at_least(LEAST_SPANS)))
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [self._blocks, self._loudness, self._sum, self.taken]
+        return [*self._blocks, *self._spans, self._sum, self.taken, self._span, self._in_span]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        self._blocks, self._loudness, self._sum, taken = figures(state, 4)
-        self.taken = int(taken)
+        blocks, loud, spans, louder, self._sum, taken, self._span, in_span = figures(state, 8)
+        self._blocks, self._spans = Loudness(max(0.0, blocks), loud), Loudness(max(0.0, spans), louder)
+        self.taken, self._in_span = int(taken), int(in_span)
+
+
+class Loudness(NamedTuple):
+    """The mean square of sums over spans of one length, each over its variance if the readings were independent."""
+
+    spans: float
+    total: float
+
+    def mean(self) -> float:
+        """Return it; at least 1."""
+        return max(1.0, self.total / self.spans) if self.spans else 1.0
+
+    def take(self, loudness: float) -> "Loudness":
+        """Return it with one more span."""
+        return self.hear(min(loudness, LOUDEST * self.mean()), 1.0)
+
+    def hear(self, loudness: float, more: float) -> "Loudness":
+        """Return it with some more spans, without a bound."""
+        keep = 1 - more / MEMORY_BLOCKS if self.spans >= MEMORY_BLOCKS else 1.0
+        return Loudness(keep * self.spans + more, keep * self.total + loudness)
+
+    def at_least(self, fewest: int) -> float:
+        """Return it less one standard error; 0 while there are too few."""
+        return 0.0 if self.spans < fewest else self.total / self.spans * (1 - math.sqrt(2 / self.spans))
+
+
+def step_variance(floor: float) -> float:
+    """Return what rounding to steps of twice `floor` adds to the variance of readings (Sheppard 1898)."""
+    return floor * floor / 3
