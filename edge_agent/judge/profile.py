@@ -10,7 +10,7 @@ factor the season's swing is larger. What one week did is expected of the next, 
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edge_agent.judge.figures import figures, parts
 
@@ -118,6 +118,19 @@ class Profile:
         today[2] += usual
         today[3] += value * usual
         today[4] += usual * usual
+
+    def teach_days(self, values: Iterable[float], times_ms: Iterable[int], noise: float) -> None:
+        """Begin with the weekdays that a warm-up has seen; `noise` as for `turn_day`."""
+        self._day, self.midnight_ms, self._week = -1, 0, [UNKNOWN] * (2 * WEEK)
+        for value, at_ms in zip(values, times_ms, strict=True):
+            if at_ms >= self.midnight_ms:
+                self.turn_day(at_ms, noise)
+            self.add_day(at_ms, value)
+
+    @property
+    def is_new_day(self) -> bool:
+        """Whether it is a weekday of which nobody knows yet what it changes."""
+        return self.curve is not None and self._week[self._day % WEEK] == UNKNOWN
 
     def turn_day(self, at_ms: int, noise: float) -> float:
         """Close the day before that of a reading, and set the factor of this one; return the step of the level.
