@@ -28,7 +28,7 @@ kind = "modbus"
 url = "tcp://127.0.0.1"
 points = [ {{ name = "bearing_temp", function = 4, address = 0, type = "float32", unit = "degC", alarm_above = 85 }} ]
 """
-UNRULED = Bounds(policy=None, writable={}, boot=b"", mono_ms=0, at_ms=0, locked="", heard=())
+UNRULED = Bounds(policy=None, writable={}, boot=b"", synced=True, mono_ms=0, at_ms=0, locked="", heard=())
 """No policy."""
 START_MS = 1_700_000_000_000
 
