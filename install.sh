@@ -28,10 +28,12 @@ Usage: ./install.sh [VERB] [ARGUMENT...]
              ./install.sh demo --seconds 20 --json
   test       run every check: ruff, mypy and pytest, which gets the arguments
              ./install.sh test -k floor_plan
+  bench      measure what is promised beside a bare pymodbus loop, and how it grows with the plant: five minutes
+             ./install.sh bench --seconds 15
   help       show this
 
-Needs Python 3.11 or later with its venv module; test also needs mosquitto. demo needs a package index
-the first time, and again when pyproject.toml has changed; test and bundle always do.
+Needs Python 3.11 or later with its venv module; test and bench also need mosquitto. demo needs a package index
+the first time, and again when pyproject.toml has changed; test, bench and bundle always do.
 TEXT
 }
 
@@ -404,9 +406,13 @@ test)
     has_mosquitto || apt_install mosquitto
     run_in_checkout cli,demo,test run_checks "$@"
     ;;
+bench)
+    has_mosquitto || apt_install mosquitto
+    run_in_checkout cli,demo,test exec "$venv/bin/python" "$here/tests/benchmarks/figures.py" "$@"
+    ;;
 help | -h) usage ;;
 *)
-    say "got the verb $verb, wanted install, uninstall, bundle, demo, test or help"
+    say "got the verb $verb, wanted install, uninstall, bundle, demo, test, bench or help"
     usage >&2
     exit 2
     ;;

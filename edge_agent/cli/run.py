@@ -12,6 +12,7 @@ from pathlib import Path
 from edge_agent.config import load
 from edge_agent.service import logs
 from edge_agent.service.agent import Agent
+from edge_agent.service.frugal import be_frugal
 from edge_agent.service.notify import READY, STOPPING, TURNED, ServiceManager
 
 EXAMPLE = "edge-agent run /etc/edge-agent/agent.toml"
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal asks to stop."""
+    be_frugal()
     logs.set_up(as_json=args.log_json)
     agent = Agent(load(args.config))
     try:

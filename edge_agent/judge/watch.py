@@ -3,7 +3,7 @@
 This is the one mutable thing in the pure rooms, because a small board updates thousands a second.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edge_agent.judge.monitor import Insight, Monitor, MonitorState
 from edge_agent.judge.step import Step
@@ -87,9 +87,14 @@ class Watch:
         """All of them, by the number of the variable."""
         return self._monitors
 
+    def states(self) -> Iterator[tuple[str, MonitorState]]:
+        """Give the path of each variable and the state of its monitor as plain JSON values, one after the other."""
+        for monitor in self._monitors.values():
+            yield monitor.subject.path, monitor.to_state()
+
     def to_state(self) -> dict[str, MonitorState]:
-        """Return the state of every monitor as plain JSON values, by path."""
-        return {monitor.subject.path: monitor.to_state() for monitor in self._monitors.values()}
+        """Return the states of all monitors by path."""
+        return dict(self.states())
 
 
 def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, at_ms: int) -> dict[str, Anomaly]:

@@ -12,7 +12,7 @@ import logging
 import platform
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -301,11 +301,15 @@ class Agent:
     def _keep_baselines(self) -> None:
         """Render and keep what was learned, in the disk's thread: no turn is made meanwhile, so nothing moves.
 
-        Piece by piece: one call that renders all of it would hold the interpreter, and the event loop with it.
+        Piece by piece: one call that renders all of it would hold the interpreter, and the event loop with it, and all
+        that was learned would stand in memory twice.
         """
-        learned = {**self.ground.watch.to_state(), COMPARISONS: self.ground.comparisons.to_state()}
-        rows = [f"{json.dumps(name)}: {json.dumps(state)}" for name, state in learned.items()]
-        self._baselines.save("{" + ", ".join(rows) + "}")
+        rows = [f"{json.dumps(name)}: {json.dumps(state)}".encode() for name, state in self._learned()]
+        self._baselines.save(b"{" + b", ".join(rows) + b"}")
+
+    def _learned(self) -> Iterator[tuple[str, object]]:
+        yield from self.ground.watch.states()
+        yield COMPARISONS, self.ground.comparisons.to_state()
 
     async def _tell(self) -> NoReturn:
         """Answer whoever asks on this machine how we are."""

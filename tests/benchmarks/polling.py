@@ -16,8 +16,10 @@ together. Neither counts on tmpfs. Figures move by some per cent from run to run
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -32,6 +34,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 VARIABLES = 500
 POLL_S = 1.0
 BLOCK = 125
+PAGE = 4096
+SNAPSHOT_EVERY_S = 900
 WARMUP = 20
 """Readings before the statistics have an opinion; the fewest that may be configured."""
 AGENT = "import sys; from edge_agent.cli.main import main; sys.exit(main())"
@@ -47,23 +51,25 @@ class Usage(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a subject cost over the window."""
+    """What a subject cost over the window, a reading."""
 
     name: str
     cpu_us: float
     resident_mib: float
     flash: float
     upstream: Counter
+    files: float
+    """Bytes of files that were written, in whole pages: see `pages`."""
 
 
-async def device(port_file):
+async def device(port_file, variables):
     """Serve the variables; each second every other one takes a new value around its own mean."""
     from edge_agent.model.checked import Name
     from edge_agent.model.profile import ModbusProfile, Provenance, RegisterPoint
     from edge_agent.plant.modbus import ModbusPlant
 
     points = tuple(
-        RegisterPoint(name=Name(f"v{n}"), function=4, address=2 * n, type="float32") for n in range(VARIABLES)
+        RegisterPoint(name=Name(f"v{n}"), function=4, address=2 * n, type="float32") for n in range(variables)
     )
     profile = ModbusProfile(
         name=Name("wide"), title="", entity_type=Name("meter"), provenance=Provenance("", "", True), points=points,
@@ -72,17 +78,17 @@ async def device(port_file):
     server = ModbusPlant({1: profile})
     await server.start()
     rng = random.Random(1)
-    await server.show(1, {f"v{n}": rng.gauss(230, 1) for n in range(VARIABLES)})
+    await server.show(1, {f"v{n}": rng.gauss(230, 1) for n in range(variables)})
     port_file.write(f"{server.port}\n")
     port_file.flush()
     half = 0
     while True:
         await asyncio.sleep(POLL_S)
-        await server.show(1, {f"v{n}": rng.gauss(230, 1) for n in range(half, VARIABLES, 2)})
+        await server.show(1, {f"v{n}": rng.gauss(230, 1) for n in range(half, variables, 2)})
         half = 1 - half
 
 
-async def floor(port):
+async def floor(port, variables):
     """Read and decode every register each second, and nothing else."""
     from pymodbus.client import AsyncModbusTcpClient
 
@@ -93,19 +99,19 @@ async def floor(port):
     due = clock()
     while True:
         registers = []
-        for start in range(0, 2 * VARIABLES, BLOCK):
-            answer = await client.read_input_registers(start, count=BLOCK, device_id=1)
+        for start in range(0, 2 * variables, BLOCK):
+            answer = await client.read_input_registers(start, count=min(BLOCK, 2 * variables - start), device_id=1)
             registers += answer.registers
-        struct.unpack(f">{VARIABLES}f", struct.pack(f">{len(registers)}H", *registers))
+        struct.unpack(f">{variables}f", struct.pack(f">{len(registers)}H", *registers))
         due += POLL_S
         await asyncio.sleep(due - clock())
 
 
-def configuration(folder, device_port, broker_url):
-    """Write an agent.toml for the device, and return its path."""
+def configuration(folder, device_port, broker_url, variables, more=""):
+    """Write an agent.toml for the device, and return its path. `more` stands with each point."""
     points = "".join(
-        f'[[sources.points]]\nname = "v{n}"\nfunction = 4\naddress = {2 * n}\ntype = "float32"\n'
-        for n in range(VARIABLES)
+        f'[[sources.points]]\nname = "v{n}"\nfunction = 4\naddress = {2 * n}\ntype = "float32"\n{more}\n'
+        for n in range(variables)
     )
     path = folder / "agent.toml"
     path.write_text(
@@ -154,7 +160,21 @@ def usage(pid, folder):
     return Usage(ran_ns / 1e9, int(table["write_bytes"]), disk_written(folder), resident)
 
 
-async def measure(name, process, folder, settle_s, seconds, upstream):
+def pages(folder, seconds):
+    """Return the bytes that `seconds` of an agent write: a turn a second, and a snapshot each quarter of an hour.
+
+    The log is written into a file that has its size already, so that a record costs the pages it touches and nothing
+    of the file system; a snapshot costs two files.
+    """
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect(f"{folder}/data/status.sock")
+        log = json.loads(asked.makefile().read())["log"]
+    record = log["bytes"] / log["last"]
+    files = sum((folder / "data" / name).stat().st_size for name in ("snapshots.json", "baselines.json"))
+    return seconds * ((record / PAGE + 1) * PAGE + files / SNAPSHOT_EVERY_S)
+
+
+async def measure(name, process, folder, settle_s, seconds, upstream, variables):
     """Let a subject settle, then watch it for the window."""
     await asyncio.sleep(settle_s)
     upstream.clear()
@@ -163,7 +183,7 @@ async def measure(name, process, folder, settle_s, seconds, upstream):
     if process.poll() is not None:
         raise SystemExit(f"{name} ended while it was measured")
     after = usage(process.pid, folder)
-    readings = VARIABLES / POLL_S * seconds
+    readings = variables / POLL_S * seconds
     disk = after.disk - before.disk if before.disk < float("inf") else float("inf")
     return Cost(
         name=name,
@@ -171,6 +191,7 @@ async def measure(name, process, folder, settle_s, seconds, upstream):
         resident_mib=after.resident / 2**20,
         flash=min(after.written - before.written, disk) / readings,
         upstream=Counter({channel: count / readings for channel, count in upstream.items()}),
+        files=pages(folder, seconds) / readings if (folder / "data").exists() else 0.0,
     )
 
 
@@ -187,24 +208,25 @@ async def count_upstream(url, upstream):
         upstream[message.topic.rpartition("/")[2]] += len(message.payload)
 
 
-async def compare(folder, seconds):
+async def compare(folder, seconds, variables=VARIABLES, more=""):
     """Measure both subjects, one after the other."""
     from peers import Broker
 
-    upstream = Counter()
-    with Broker(folder) as broker, child(__file__, "--as", "device") as (_, port):
-        with child(__file__, "--as", "floor", "--port", port) as (process, _):
-            bare = await measure("bare pymodbus loop", process, folder, 3, seconds, Counter())
+    upstream, size = Counter(), ("--variables", variables)
+    with Broker(folder) as broker, child(__file__, "--as", "device", *size) as (_, port):
+        with child(__file__, "--as", "floor", "--port", port, *size) as (process, _):
+            bare = await measure("bare pymodbus loop", process, folder, 3, seconds, Counter(), variables)
         listening = asyncio.create_task(count_upstream(broker.url, upstream))
-        with child("-c", AGENT, "run", configuration(folder, port, broker.url)) as (process, _):
-            agent = await measure("edge-agent run", process, folder, (WARMUP + 5) * POLL_S, seconds, upstream)
+        with child("-c", AGENT, "run", configuration(folder, port, broker.url, variables, more)) as (process, _):
+            settle_s = (WARMUP + 5) * POLL_S
+            agent = await measure("edge-agent run", process, folder, settle_s, seconds, upstream, variables)
         listening.cancel()
     return bare, agent
 
 
-def report(bare, agent, seconds):
+def report(bare, agent, seconds, variables):
     """Print the table."""
-    print(f"{VARIABLES} variables every {POLL_S:g} s, half of them changing, over {seconds:g} s; a reading:\n")
+    print(f"{variables} variables every {POLL_S:g} s, half of them changing, over {seconds:g} s; a reading:\n")
     print(f"{'':22}{'CPU µs':>10}{'RSS MiB':>10}{'upstream B':>12}{'flash B':>10}")
     for cost in (bare, agent):
         sent = cost.upstream["record"]
@@ -218,17 +240,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30, help="length of each window")
     parser.add_argument("--dir", default="/var/tmp", help="where the agent's data folder is made; a real disk")
+    parser.add_argument("--variables", type=int, default=VARIABLES)
     parser.add_argument("--as", dest="role", choices=("device", "floor"), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         if args.role == "device":
-            asyncio.run(device(sys.stdout))
+            asyncio.run(device(sys.stdout, args.variables))
         elif args.role == "floor":
-            asyncio.run(floor(args.port))
+            asyncio.run(floor(args.port, args.variables))
         else:
             with tempfile.TemporaryDirectory(dir=args.dir) as folder:
-                report(*asyncio.run(compare(Path(folder), args.seconds)), args.seconds)
+                costs = asyncio.run(compare(Path(folder), args.seconds, args.variables))
+                report(*costs, args.seconds, args.variables)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""How a turn and memory grow with the plant and with what changes: 10 to 10 000 variables, none to all of them.
+
+    python tests/benchmarks/growth.py
+
+The real agent with everything on but a broker: Modbus engine, twin, statistics, log on disk, signatures. Its device
+answers in the same loop, whose clock jumps (tests/fake_time.py), so that what is told is CPU and never waiting. Every
+point of the table is a process of its own.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+SIZES = (10, 100, 1000, 10_000)
+SHARES = (0.0, 0.5, 1.0)
+WARMUP = 20
+SETTLED, MEASURED = WARMUP + 5, 15
+"""Turns before, and turns over which is measured."""
+PER_UNIT = 1000
+
+
+class Device:
+    """Stands in for the engine's exchange; before each turn a share of the values is drawn anew."""
+
+    line = None
+
+    def __init__(self, variables, share, now):
+        self._rng, self._now = random.Random(1), now
+        self._values = [[230.0] * min(PER_UNIT, variables - first) for first in range(0, variables, PER_UNIT)]
+        self._share = share
+        self.spent_s = 0.0
+        """What drawing costs is not the agent's."""
+
+    async def open(self):
+        await asyncio.sleep(0)
+
+    def close(self):
+        pass
+
+    async def exchange(self, device, request, size, where, spare=None, echo=None):
+        began = time.process_time()
+        _, address, count = struct.unpack(">BHH", request[:5])
+        values, first = self._values[device.unit - 1], address // 2
+        for n in range(first, first + round(count // 2 * self._share)):
+            values[n] = self._rng.gauss(230, 1)
+        body = struct.pack(f">{count // 2}f", *values[first : first + count // 2])
+        self.spent_s += time.process_time() - began
+        return bytes((len(body),)) + body, self._now()
+
+
+def configuration(folder, variables):
+    text = f'[agent]\nworld_id = "bench"\ndata_dir = "{folder}/data"\n[drift]\nwarmup = {WARMUP}\n'
+    for unit, first in enumerate(range(0, variables, PER_UNIT), 1):
+        text += (
+            f'[[sources]]\nname = "u{unit}"\nkind = "modbus"\nurl = "tcp://127.0.0.1:1"\nunit = {unit}\npoll = "1s"\n'
+        )
+        for n in range(min(PER_UNIT, variables - first)):
+            text += f'[[sources.points]]\nname = "v{n}"\nfunction = 4\naddress = {2 * n}\ntype = "float32"\n'
+    path = Path(folder) / "agent.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def point(folder, variables, share):
+    """Return (ms of CPU a turn, resident MiB) of one agent."""
+    from fake_time import FakeClock, FakeTimeLoop
+
+    from edge_agent.config import load
+    from edge_agent.service.agent import Agent
+    from edge_agent.service.frugal import be_frugal
+
+    be_frugal()
+    clock = FakeClock(1_700_000_000_000)
+    agent = Agent(load(configuration(folder, variables)), clock)
+    device = Device(variables, share, clock)
+    for runner in agent.runners:
+        runner.link._exchange = device
+    marks = []
+
+    def mark():
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        marks.append((time.process_time() - device.spent_s, resident))
+
+    async def serve():
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.call_at(SETTLED, mark)
+        loop.call_at(SETTLED + MEASURED, mark)
+        loop.call_at(SETTLED + MEASURED, stop.set)
+        await agent.run(stop, lambda: None)
+
+    try:
+        with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+            runner.run(serve())
+    finally:
+        agent.close()
+    (before_s, _), (after_s, resident) = marks
+    return (after_s - before_s) * 1e3 / MEASURED, resident / 2**20
+
+
+def measured(folder, variables, share):
+    """Return the same from a process of its own."""
+    command = [sys.executable, __file__, "--point", str(variables), str(share), "--dir", folder]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def table(folder):
+    """Return the lines of the table."""
+    heads = "".join(f"{f'{share:.0%} change':>22}" for share in SHARES)
+    yield f"{'variables':>10}{heads}"
+    yield f"{'':10}" + f"{'CPU ms':>10}{'RSS MiB':>12}" * len(SHARES)
+    for variables in SIZES:
+        cells = (measured(folder, variables, share) for share in SHARES)
+        yield f"{variables:10}" + "".join(f"{cpu_ms:10.2f}{resident:12.1f}" for cpu_ms, resident in cells)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dir", default="/var/tmp", help="where data folders are made; a real disk")
+    parser.add_argument("--point", nargs=2, type=float, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=args.dir) as folder:
+        if args.point:
+            print(json.dumps(point(folder, int(args.point[0]), args.point[1])))
+        else:
+            for line in table(folder):
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
