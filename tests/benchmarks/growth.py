@@ -58,22 +58,22 @@ class Device:
         return bytes((len(body),)) + body, self._now()
 
 
-def configuration(folder, variables):
+def configuration(folder, variables, more):
     text = f'[agent]\nworld_id = "bench"\ndata_dir = "{folder}/data"\n[drift]\nwarmup = {WARMUP}\n'
     for unit, first in enumerate(range(0, variables, PER_UNIT), 1):
         text += (
             f'[[sources]]\nname = "u{unit}"\nkind = "modbus"\nurl = "tcp://127.0.0.1:1"\nunit = {unit}\npoll = "1s"\n'
         )
         for n in range(min(PER_UNIT, variables - first)):
-            text += f'[[sources.points]]\nname = "v{n}"\nfunction = 4\naddress = {2 * n}\ntype = "float32"\n'
+            text += f'[[sources.points]]\nname = "v{n}"\nfunction = 4\naddress = {2 * n}\ntype = "float32"\n{more}\n'
     path = Path(folder) / "agent.toml"
     path.write_text(text)
     path.chmod(0o600)
     return path
 
 
-def point(folder, variables, share):
-    """Return (ms of CPU a turn, resident MiB) of one agent."""
+def point(folder, variables, share, more):
+    """Return (ms of CPU a turn, resident MiB) of one agent. `more` stands with each point of its configuration."""
     from fake_time import FakeClock, FakeTimeLoop
 
     from edge_agent.config import load
@@ -82,7 +82,7 @@ def point(folder, variables, share):
 
     be_frugal()
     clock = FakeClock(1_700_000_000_000)
-    agent = Agent(load(configuration(folder, variables)), clock)
+    agent = Agent(load(configuration(folder, variables, more)), clock)
     device = Device(variables, share, clock)
     for runner in agent.runners:
         runner.link._exchange = device
@@ -108,9 +108,9 @@ def point(folder, variables, share):
     return (after_s - before_s) * 1e3 / MEASURED, resident / 2**20
 
 
-def measured(folder, variables, share):
+def measured(folder, variables, share, more=""):
     """Return the same from a process of its own."""
-    command = [sys.executable, __file__, "--point", str(variables), str(share), "--dir", folder]
+    command = [sys.executable, __file__, "--point", str(variables), str(share), "--more", more, "--dir", str(folder)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -128,10 +128,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", default="/var/tmp", help="where data folders are made; a real disk")
     parser.add_argument("--point", nargs=2, type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--more", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.dir) as folder:
         if args.point:
-            print(json.dumps(point(folder, int(args.point[0]), args.point[1])))
+            print(json.dumps(point(folder, int(args.point[0]), args.point[1], args.more)))
         else:
             for line in table(folder):
                 print(line, flush=True)

@@ -149,7 +149,9 @@ async def first_value(port, folder):
         await session.open()
         await session.subscribe(["edge/v1/bench/record"])
         began = time.perf_counter()
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", AGENT, "run", str(config), env=ENV)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", AGENT, "run", str(config), env=ENV, stdout=subprocess.DEVNULL
+        )
         try:
             while struct.pack(">f", 230.5) not in (await session.next_message()).payload:
                 pass
