@@ -1,5 +1,7 @@
 """What records say, as rows for people: audit entries, findings, entities, values; and which of them are wanted."""
 
+import argparse
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -135,3 +137,14 @@ def _about(facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
     if isinstance(entity, str):
         return local_name(entity), variable
     return (None if variable is None else variable.partition(".")[0]), variable
+
+
+def instant(text: str) -> int:
+    """Return the wall time in milliseconds that an argument says, UTC when it has no zone."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, wanted a time such as 2026-01-31 or 2026-01-31T12:00Z"
+        ) from error
+    return round((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp() * 1000)

@@ -10,7 +10,6 @@ change the log can change that file too.
 """
 
 import argparse
-import datetime as dt
 import json
 import sys
 import time
@@ -18,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from edge_agent.cli.entries import Filter, Names, Row, rows_of
+from edge_agent.cli.chart import wants_colour
+from edge_agent.cli.entries import Filter, Names, Row, instant, rows_of
 from edge_agent.cli.stored import Folder, opened_envelope, place_of, reopened
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.reading import iso_utc
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--entity", help="what concerns this entity")
     show.add_argument("--variable", help="what concerns this variable, `entity.name`")
     show.add_argument("--action", metavar="ID", help="what concerns this action; the beginning of its id is enough")
-    show.add_argument("--since", type=_instant, metavar="TIME", help="by the gateway's clock: 2026-01-31T12:00, UTC")
-    show.add_argument("--until", type=_instant, metavar="TIME", help="up to and with this time")
+    show.add_argument("--since", type=instant, metavar="TIME", help="by the gateway's clock: 2026-01-31T12:00, UTC")
+    show.add_argument("--until", type=instant, metavar="TIME", help="up to and with this time")
     show.add_argument("--follow", action="store_true", help="go on with what is still to come")
     command = verbs.add_parser("verify", help="verify every frame, signature, link, world and snapshot")
     export = verbs.add_parser("export", help="write records to standard output")
@@ -55,8 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for verb in (show, command, export):
         verb.add_argument("where", type=Path, metavar="WHERE", help="agent.toml or a data_dir")
         verb.add_argument("--key", type=Path, help="the gateway's agent.pub")
-        verb.epilog = EXAMPLE
-        verb.formatter_class = argparse.RawDescriptionHelpFormatter
     for verb in (show, command):
         verb.add_argument("--json", action="store_true", help="print JSON")
 
@@ -109,7 +107,8 @@ def _show(folder: Folder, args: argparse.Namespace, chosen: Filter) -> int:
     on_terminal, code = sys.stdout.isatty() and not args.json, 0
     names = Names(folder)
     if on_terminal:
-        print(f"\033[1m{'record':>8} {'time':24}  {'kind':12} what\033[0m")
+        head = f"{'record':>8} {'time':24}  {'kind':12} what"
+        print(f"\033[1m{head}\033[0m" if wants_colour() else head)
     while True:
         reached = args.first - 1
         for item in _items(folder, args):
@@ -144,13 +143,3 @@ def _line(row: Row, *, as_json: bool) -> str:
     facts = " ".join(f"{name}={value}" for name, value in row.facts.items() if value is not None)
     doubt = " " if row.synced else "?"
     return f"{row.seq:>8} {iso_utc(row.at_ms)}{doubt} {one_line(row.kind):12} {one_line(facts)}"
-
-
-def _instant(text: str) -> int:
-    try:
-        found = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, wanted a time such as 2026-01-31 or 2026-01-31T12:00Z"
-        ) from error
-    return round((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp() * 1000)

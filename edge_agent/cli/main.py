@@ -11,11 +11,12 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from edge_agent import __version__
-from edge_agent.model.errors import ConfigError, EdgeAgentError, StoreError
+from edge_agent.model.errors import ConfigError, EdgeAgentError, LinkError, StoreError, TrustError, WireError
 
 COMMANDS = {
     "run": "run the agent as a service",
@@ -39,8 +40,20 @@ COMMANDS = {
     "scan": "look for known devices on a Modbus bus, without writing",
     "profiles": "list, show, check and begin firmware profiles",
     "simulate": "run simulated devices for a test, with faults on request",
+    "completion": "print what a shell needs to complete these commands",
     "demo": "run the agent against a simulated plant",
 }
+NEXT: tuple[tuple[type[EdgeAgentError], str], ...] = (
+    (ConfigError, "mend that; edge-agent check agent.toml looks through all of it"),
+    (
+        StoreError,
+        "see that it is there, has room and belongs to this user (ls -l, df -h); edge-agent log verify reads it",
+    ),
+    (TrustError, "edge-agent log verify WHERE --key agent.pub names the first place where something does not hold"),
+    (LinkError, "see that it is on, and reachable from here (ping, edge-agent probe); then try again"),
+    (WireError, "edge-agent log verify WHERE says whether what is on disk holds"),
+)
+"""What to do next, by the error, where its own words do not end with that."""
 DISK_FAILED = 74
 """EX_IOERR of sysexits.h."""
 
@@ -51,16 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
             out.reconfigure(errors="backslashreplace")  # a terminal that knows no sigma is no reason to say nothing
-    parser = _parser(words)
+    parser = _parser([word for word in words if not word.startswith("-")][:1])
     args = parser.parse_args(words)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
     except ConfigError as error:
-        _say("\n".join(map(str, error.problems)))
+        _say("\n".join(map(str, error.problems)) + _next(error))
         return 1
     except EdgeAgentError as error:
-        _say(f"edge-agent {args.command}: {error}")
+        _say(f"edge-agent {args.command}: {error}{_next(error)}")
         return DISK_FAILED if isinstance(error, StoreError) else 1
     except KeyboardInterrupt:
         return 130
@@ -77,18 +90,41 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _next(error: EdgeAgentError) -> str:
+    if str(error).endswith(")"):
+        return ""
+    return next((f"\nnext: {words}" for kind, words in NEXT if isinstance(error, kind)), "")
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """Return the parser with every command's own arguments, for what is generated from it."""
+    there = []
+    for name in COMMANDS:
+        with contextlib.suppress(ModuleNotFoundError):  # what needs an extra that is not installed
+            importlib.import_module(f"edge_agent.cli.{name}")
+            there.append(name)
+    return _parser(there)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where it is said how it is done."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {message}\nnext: {self.prog} --help has an example\n")
+
+
+def _parser(called: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of the commands that are called: only they are imported."""
+    parser = _Parser(
         prog="edge-agent",
         description="Reads a plant, keeps its digital twin, notices drift, and proves what it says.",
         epilog="example: edge-agent check /etc/edge-agent/agent.toml",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    called = next((word for word in words if not word.startswith("-")), None)
     for name, words_of in COMMANDS.items():
         command = commands.add_parser(name, help=words_of, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == called:
+        if name in called:
             _fill(command, importlib.import_module(f"edge_agent.cli.{name}"), words_of)
     return parser
 
@@ -97,4 +133,8 @@ def _fill(command: argparse.ArgumentParser, room: ModuleType, words: str) -> Non
     command.description = f"{words[0].upper()}{words[1:]}.\n\n{room.__doc__}"
     command.epilog = f"example:\n  {room.EXAMPLE}"
     room.add_arguments(command)
+    for action in command._actions:  # noqa: SLF001 - argparse tells its verbs nowhere else
+        for verb in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():  # noqa: SLF001
+            verb.epilog = verb.epilog or command.epilog
+            verb.formatter_class = argparse.RawDescriptionHelpFormatter
     command.set_defaults(run=room.run)

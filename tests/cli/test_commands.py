@@ -1,0 +1,170 @@
+"""Every command at once: help, completion, errors, filters, and terminals that are small, plain or gone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from folders import story
+from test_drift import on_terminal
+
+from edge_agent.cli.completion import parsers
+from edge_agent.cli.main import COMMANDS, NEXT, main, whole_parser
+from edge_agent.model.errors import EdgeAgentError
+
+COMMAND = [sys.executable, "-m", "edge_agent.cli"]
+EVERY = dict(parsers(whole_parser()))
+READERS = [
+    ["twin"], ["twin", "--json"], ["events"], ["events", "--json"], ["findings"], ["drift"], ["drift", "--json"], ["report"],
+    ["log", "show"], ["log", "export"], ["log", "verify"], ["snapshots", "list"], ["check"],
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gateway")
+    return folder / "agent.toml", story(folder)
+
+
+def out(capsys, *words):
+    assert main([str(word) for word in words]) == 0
+    return capsys.readouterr().out
+
+
+def objects(capsys, *words):
+    return [json.loads(line) for line in out(capsys, *words, "--json").splitlines()]
+
+
+def test_every_command_is_there():
+    assert {f"edge-agent {name}" for name in COMMANDS} <= set(EVERY)
+    assert len(EVERY) > len(COMMANDS) + 10, "verbs too"
+
+
+@pytest.mark.parametrize("path", sorted(EVERY))
+def test_every_help_of_a_command_and_of_a_verb_has_an_example_of_it(path):
+    told = EVERY[path].format_help()
+    head, _, example = told.partition("example:")
+    assert head
+    assert " ".join(path.split()[:2]) in example
+
+
+def test_completion_in_bash_offers_what_the_parser_takes(tmp_path):
+    script = tmp_path / "completion"
+    script.write_bytes(subprocess.run([*COMMAND, "completion", "bash"], capture_output=True, check=True).stdout)
+    asks, wanted = [f"source {script}"], []
+    for path, parser in EVERY.items():
+        words = path.split()
+        options = {option for action in parser._actions for option in action.option_strings}
+        asks.append(f"COMP_WORDS=({path} -); COMP_CWORD={len(words)}; _edge_agent; echo ${{COMPREPLY[@]}}")
+        wanted.append(options)
+    asks.append("COMP_WORDS=(edge-agent s); COMP_CWORD=1; _edge_agent; echo ${COMPREPLY[@]}")
+    wanted.append({name for name in COMMANDS if name.startswith("s")})
+    asks.append(
+        'COMP_WORDS=(edge-agent log show agent.toml --kind start v); COMP_CWORD=6; _edge_agent; echo "${COMPREPLY[@]}"'
+    )
+    wanted.append(set())
+    asks.append(
+        'COMP_WORDS=(edge-agent events agent.toml --severity ""); COMP_CWORD=4; _edge_agent; echo ${COMPREPLY[@]}'
+    )
+    wanted.append({"info", "warn", "error", "critical"})
+    done = subprocess.run(["bash", "-c", "\n".join(asks)], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert [set(line.split()) for line in done.stdout.split("\n")[:-1]] == wanted
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here (apt-get install zsh)")
+def test_completion_loads_in_zsh(tmp_path):
+    script = tmp_path / "completion"
+    script.write_bytes(subprocess.run([*COMMAND, "completion", "zsh"], capture_output=True, check=True).stdout)
+    text = f"autoload -U compinit && compinit -u -D; source {script}; setopt ksharrays; COMP_WORDS=(edge-agent log sh); COMP_CWORD=2; _edge_agent; echo $COMPREPLY"
+    done = subprocess.run(["zsh", "-f", "-c", text], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "show", done.stderr
+
+
+def test_the_twin_is_filtered_by_entity_name_and_quality(gateway, capsys):
+    config, bench = gateway
+    whole = objects(capsys, "twin", config)[0]
+    assert {each["name"] for each in whole["state_variables"]} >= {
+        v.name for v in bench.standing.world.variables.values()
+    }
+    assert [each["variable"] for each in objects(capsys, "twin", config, "--variable", "meter.[vr]*")] == [
+        "meter.volts",
+        "meter.relay",
+    ]
+    (found,) = objects(capsys, "twin", config, "--variable", "meter.next")
+    assert (found["value"], found["quality"]) == (False, "good")
+    assert objects(capsys, "twin", config, "--entity", "meter", "--quality", "uncertain") == []
+    assert objects(capsys, "twin", config, "--entity", "pump") == []
+    assert "meter.volts" in out(capsys, "twin", config, "--quality", "good")
+    assert "no variable is like that" in out(capsys, "twin", config, "--entity", "pump")
+
+
+@pytest.mark.parametrize(
+    ("filters", "holds"),
+    [
+        (["--type", "finding.*"], lambda e: e["event_type"].startswith("finding.")),
+        (["--type", "audit.action", "--type", "audit.approval"], lambda e: e["event_type"] in ("audit.action", "audit.approval")),
+        (["--severity", "error"], lambda e: e["severity"] in ("error", "critical")),
+        (["--variable", "meter.relay"], lambda e: e["canonical"].get("variable") == "relay"),
+        (["--entity", "meter", "--type", "audit.transition"], lambda e: e["canonical"]["facts"]["entity"] == "w:device:meter"),
+        (["--since", "2023-11-14T22:14:20"], lambda e: e["timestamp"] >= "2023-11-14T22:14:20.000Z"),
+        (["--until", "2023-11-14T22:13:25Z"], lambda e: e["timestamp"] <= "2023-11-14T22:13:25.000Z"),
+    ],
+)  # fmt: skip
+def test_events_are_filtered_and_nothing_that_passes_is_missing(gateway, capsys, filters, holds):
+    every = objects(capsys, "events", gateway[0])
+    found = objects(capsys, "events", gateway[0], *filters)
+    assert found
+    assert len(found) < len(every)
+    assert all(map(holds, found))
+    if "--entity" not in filters:
+        assert found == [event for event in every if holds(event)]
+    assert objects(capsys, "events", gateway[0], *filters, "--newest", "1") == found[-1:]
+    assert len(out(capsys, "events", gateway[0], *filters).splitlines()) == len(found)
+
+
+@pytest.mark.parametrize("words", [["twin"], ["events", "--newest", "9"], ["drift"]])
+def test_forty_columns_are_enough_and_no_colour_is_none(gateway, words):
+    told = on_terminal(40, words[0], gateway[0], *words[1:], NO_COLOR="1").replace("\r", "")
+    assert "\033" not in told
+    assert max(map(len, told.splitlines())) <= 40
+
+
+@pytest.mark.parametrize("words", READERS, ids=" ".join)
+def test_a_reader_that_goes_away_ends_a_command_without_a_word(gateway, words):
+    at = [*words[:2], gateway[0]] if words[0] in ("log", "snapshots") else [words[0], gateway[0], *words[1:]]
+    gone, ours = os.pipe()
+    os.close(gone)
+    done = subprocess.run([*COMMAND, *map(str, at)], stdout=ours, stderr=subprocess.PIPE, timeout=60)
+    os.close(ours)
+    assert done.stderr == b""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (["chek"], 2, "next: edge-agent --help"),
+        (["log", "show"], 2, "next: edge-agent log show --help"),
+        (["events", "x.toml", "--since", "soon"], 2, "wanted a time such as"),
+        (["log", "show", "/nowhere"], 74, "next: see that it is there"),
+        (["report", "/nowhere"], 74, "next: see that it is there"),
+        (["check", "/nowhere/agent.toml"], 1, "agent.toml"),
+    ],
+)
+def test_an_error_ends_with_what_to_do_next(capsys, words, code, hint):
+    try:
+        found = main(words)
+    except SystemExit as ended:
+        found = ended.code
+    told = capsys.readouterr()
+    assert found == code
+    assert hint in told.err + told.out
+
+
+def test_there_is_a_next_step_for_every_kind_of_error():
+    assert {kind for kind, _ in NEXT} == set(EdgeAgentError.__subclasses__())
+    assert all(re.search(r"edge-agent \w+", words) for _, words in NEXT)
