@@ -163,6 +163,8 @@ def _over(action: Action, now: Present) -> tuple[Move, str] | None:
     request = action.request
     if action.boot != now.boot:
         return "void", "the gateway was booted since it was asked: it must be asked anew"
+    if (request.agent, request.akey) != (now.agent, now.akey):
+        return "void", "the gateway's key was replaced since it was asked: it must be asked anew"
     if (request.policy, request.roster) != (now.policy, now.roster):
         return "void", "the policy or the roster has changed since it was asked: it must be asked anew"
     age_s = (now.mono_ms - action.mono_ms) / 1000

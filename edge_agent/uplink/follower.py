@@ -118,7 +118,8 @@ class Follower:
         """The gateway's own key signed what cannot be true. No snapshot moves the follower any more: a fork would
         be healed unseen. Whom to believe is for a person to decide, who then begins with a new follower."""
         self.counts: Counter[str] = Counter()
-        self._keys = Keyring(key)
+        self.keys = Keyring(key)
+        """The gateway's keys, as far as they are known: from the one that was given."""
         self._entity_digests: Digests = {}
         self._records = OrderedDict({0: ZERO_DIGEST})
         """Digests of the last records by number; the last one is that of record `seq`."""
@@ -148,7 +149,7 @@ class Follower:
         span = span_of(envelope)
         if span.last <= self.seq:
             return self._repeated(envelope, span)
-        stretch = unseal_stretch(envelope, self._keys)
+        stretch = unseal_stretch(envelope, self.keys)
         where = _where(stretch.first, stretch.last)
         self._check_world(where, stretch.world_id)
         if stretch.first > self.seq + 1:
@@ -163,7 +164,7 @@ class Follower:
             raise self._lie(f"{where}: its delta cannot be applied: {error}") from error
         if root_digest(world.world_id, digests) != stretch.state:
             raise self._lie(f"{where}: its delta does not lead to the state digest that it claims")
-        self._keys = self._keys.after(stretch)
+        self.keys = self.keys.after(stretch)
         return self._advanced(stretch, world, digests)
 
     def take_snapshot(self, payload: bytes, *, jump: bool = False) -> list[Change]:
@@ -176,7 +177,7 @@ class Follower:
         *rotations, envelope = split(payload) or [b""]
         self._learn(rotations)
         try:
-            snapshot = unseal_snapshot(envelope, self._keys)
+            snapshot = unseal_snapshot(envelope, self.keys)
         except KeyError as error:
             raise self._lie(f"snapshot: a finding is about variable {error}, which is not defined") from error
         seq = snapshot.world.version
@@ -191,18 +192,18 @@ class Follower:
 
     def _learn(self, rotations: list[bytes]) -> None:
         """Follow the gateway to its newest key; what it was when we passed that record cannot change any more."""
-        keys = self._keys.extended(rotations)
-        for rotation in keys.rotations[len(self._keys.rotations) :]:
+        keys = self.keys.extended(rotations)
+        for rotation in keys.rotations[len(self.keys.rotations) :]:
             where = f"rotation in record {rotation.seq}"
             self._check_world(where, rotation.world_id)
             if 0 < rotation.seq <= self.seq:
                 raise self._lie(f"{where}: a fork of the chain: no key was replaced there when we verified it")
-        self._keys = keys
+        self.keys = keys
 
     def _repeated(self, envelope: bytes, span: Span) -> list[Change]:
         """Pass over what we have, unless it is another record of the same number and the gateway signed it."""
         if self._records.get(span.last, span.digest) != span.digest:
-            unseal_stretch(envelope, self._keys)  # a forgery is told from a fork
+            unseal_stretch(envelope, self.keys)  # a forgery is told from a fork
         self._check_same(_where(span.first, span.last), span.last, span.digest)
         self.counts["duplicates"] += 1
         return []

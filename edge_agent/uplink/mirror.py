@@ -26,6 +26,7 @@ from edge_agent.model.site import BrokerAccess
 from edge_agent.model.world import World
 from edge_agent.mqtt import Message, Session, endpoint
 from edge_agent.seal.canonical import split
+from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PrivateKey, PublicKey
 from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
@@ -100,6 +101,11 @@ class Mirror:
     def world(self) -> World:
         """The verified twin; version 0 and empty while nothing was verified."""
         return self._follower.world
+
+    @property
+    def keys(self) -> Keyring:
+        """The gateway's keys, from the one that was given to the one that signs now."""
+        return self._follower.keys
 
     @property
     def gap(self) -> Gap | None:
