@@ -52,6 +52,8 @@ class Story(NamedTuple):
     """The status document of the agent that runs; None when there is none to ask."""
     silence: str
     """Then why."""
+    on_disk: str
+    """What the log holds and what of it waits, in words."""
     head: bytes
     keyids: list[str]
     """Of the keys that signed the records, oldest first."""
@@ -216,7 +218,11 @@ def _drift(story: Story) -> Iterator[Markup]:
         return
     until = story.world.at_ms
     shares = story.pictures[0].found.shares
-    yield el("p", f"{shares} watched variables share one budget of false alarms. The gravest come first.", cls="soft")
+    yield el(
+        "p",
+        f"{shares} watched variables share one budget of false alarms. What is usual is as of the newest snapshot. The gravest come first.",
+        cls="soft",
+    )
     shown_, rest = story.pictures[:MOST_PLOTS], story.pictures[MOST_PLOTS:]
     yield el("div", *(drift_card(picture, until, story.past) for picture in shown_), cls="grid")
     if rest:
@@ -301,6 +307,7 @@ def _move(move: Move) -> Markup:
 
 
 def _health(story: Story) -> Iterator[Markup]:
+    yield el("p", f"On disk: {story.on_disk}")
     if story.health is None:
         yield el("p", "The agent was not asked, so that nothing is known of its buses: ", story.silence)
         return

@@ -16,9 +16,10 @@ from pathlib import Path
 from edge_agent import __version__
 from edge_agent.cli.page import Picture, Story, page, ranked
 from edge_agent.cli.past import Past, past_of
-from edge_agent.cli.status import ask
+from edge_agent.cli.status import ask, size
 from edge_agent.cli.stored import Folder, open_folder
 from edge_agent.config import load
+from edge_agent.judge.findings import alarms_of
 from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import LinkError, StoreError, TrustError
 from edge_agent.model.site import Site
@@ -78,6 +79,7 @@ def told(data: Path, site: Site | None, records: int, key: Path | None = None) -
         roster={} if site is None else {approver.keyid: approver for approver in site.roster},
         health=health,
         silence=silence,
+        on_disk=_on_disk(folder),
         head=folder.end[1],
         keyids=[each.keyid for each in folder.key.keys],
         made=f"Made {dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ} by edge-agent {__version__}.",
@@ -86,14 +88,28 @@ def told(data: Path, site: Site | None, records: int, key: Path | None = None) -
 
 
 def pictures(site: Site, world: World, past: Past, kept: Baselines) -> list[Picture]:
-    """Return every watched variable with its recent past."""
-    learned = kept.load()
+    """Return every watched variable with its recent past.
+
+    What is usual is as of the newest snapshot, what is open as of the newest record.
+    """
+    learned, alarms = kept.load(), alarms_of(world.findings).values()
     watch = Watch(site.settings.drift, world, site, None if learned is None else json.loads(learned))
     found = []
     for number, monitor in watch.monitors.items():
         course = list(past.courses.get(number, ()))
-        found.append(Picture(monitor.insight(), monitor.hindsight(course, world.at_ms)))
+        sentences = tuple(alarm.sentence for alarm in alarms if alarm.number == number)
+        insight = monitor.insight()._replace(sentences=sentences)
+        found.append(Picture(insight, monitor.hindsight(course, world.at_ms)))
     return found
+
+
+def _on_disk(folder: Folder) -> str:
+    stand, shelf = folder.shelf.stand, folder.shelf
+    waiting = stand.seq - stand.acked
+    delivered = f"{waiting} not known to be delivered" if waiting else "all delivered"
+    return (
+        f"records {shelf.oldest} to {stand.seq} in {size(shelf.used)}, {delivered}, {len(folder.snapshots)} snapshots"
+    )
 
 
 def _world_id(folder: Folder) -> str:

@@ -25,9 +25,11 @@ def why(found: Insight) -> list[str]:
     base = found.baseline
     if base is None:
         if found.subject.shifts:
-            told.append(f"{found.heard} of the {found.warmup} readings that make a baseline were heard.")
+            told.append(
+                f"{found.heard} of the {found.warmup} readings that make a baseline were heard when the newest snapshot was kept"
+            )
         elif not told:
-            told.append("Only its limits are watched, and it keeps them.")
+            told.append("only its limits are watched, and it keeps them")
         return told
     say = Ruler(found.subject.unit, base.spread).amount
     season = ", its season taken off" if found.has_season else ""

@@ -1,6 +1,7 @@
 """The report: what stands on the page, that nothing on it is loaded, run or believed, and how a browser shows it."""
 
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from folders import HOSTILE, story
 
 from edge_agent.cli.main import main
 from edge_agent.cli.markup import el
+from edge_agent.judge.findings import alarms_of
+from edge_agent.store.baselines import Baselines
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WANTED = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (apt-get install chromium)")
@@ -117,6 +120,8 @@ def test_findings_values_risk_drift_and_the_proof_are_there(gateway, report):
     assert "meter.volts: value, baseline and band" in told
     assert bench.standing.head.hex() in told
     assert "no agent is running here" in told
+    assert f"records 1 to {world.version} in " in told
+    assert f"{world.version} not known to be delivered" in told
     for word in ("risk now", "risk ahead", "values good", "wanted: 1 distinct"):
         assert word in told
 
@@ -165,3 +170,13 @@ def test_it_prints(gateway, report, tmp_path):
     printed = (tmp_path / "report.pdf").read_bytes()
     assert printed.startswith(b"%PDF-"), done.stderr
     assert len(printed) > 10_000
+
+
+def test_what_is_open_counts_as_of_the_newest_record_though_the_statistics_are_older(tmp_path, capsys):
+    bench = story(tmp_path)
+    Baselines(tmp_path / "data" / "baselines.json").save("{}")
+    assert main(["drift", str(tmp_path / "agent.toml"), "meter.volts", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "ALARM"
+    assert found["baseline"] is None
+    assert found["why"][0] in [f.sentence for f in alarms_of(bench.standing.world.findings).values()]
