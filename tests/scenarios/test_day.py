@@ -274,7 +274,12 @@ def test_silence_and_drift_are_found_and_nothing_else_is(day):
     assert WARM_S < warm < WARM_S + HOUR_S / 2
     assert day.plant.writes[0][2] < cool < day.plant.writes[0][2] + HOUR_S / 2, "it ends when the valve has cooled it"
     turns = (heard - silent + cool - warm) / POLL_S + 2
-    assert day.reports == {"synced": day.reports.total() - turns - 1, "drift_detected": turns, "action_taken": 1}
+    by_letter, acting = 1, len(day.executed)
+    assert day.reports == {
+        "synced": day.reports.total() - turns - by_letter,
+        "drift_detected": turns + by_letter - acting,
+        "action_taken": acting,
+    }
     assert sorted(facts["finding"] for _, kind, facts in day.entries if kind == "ended") == [
         "east.g0/missing", "south.g7/shift",
     ]  # fmt: skip
@@ -288,12 +293,15 @@ def test_the_device_that_was_swapped_is_told_with_both_serial_numbers(day):
 
 def test_one_action_was_approved_done_and_verified(day):
     assert [(unit, value) for unit, value, _ in day.plant.writes] == [(3, True)]
-    [(_, report)] = day.executed
+    [(begun_s, begun), (verified_s, report)] = day.executed
+    assert begun.actions["changes"] == ["south.valve = True (pending)"]
+    assert (begun.verification["result"], begun.verification["criteria_met"]) == ("SKIPPED", [])
+    assert day.plant.writes[0][2] < begun_s < verified_s < begun_s + 3 * POLL_S, "cooled, as a later turn has read"
     assert report.actions["changes"] == ["south.valve = True (verified)"]
     assert report.verification["result"] == "PASS"
     assert len(report.verification["criteria_met"]) == 1
     moves = [(facts["move"], facts.get("seq")) for _, kind, facts in day.entries if kind == "action"]
-    assert [move for move, _ in moves] == ["ask", "approve", "checkpoint", "intend", "read_back", "pass"]
+    assert [move for move, _ in moves] == ["ask", "approve", "checkpoint", "intend", "read_back", "hold", "pass"]
     assert report.rollback["available"] is True
     assert report.rollback["restore_point"] == record_ref(moves[2][1])
     approvals = [facts["operator"] for _, kind, facts in day.entries if kind == "approval"]
