@@ -19,10 +19,12 @@ from edge_agent.cli import approve
 from edge_agent.cli.telling import in_full
 from edge_agent.config import examine
 from edge_agent.desk import Post
+from edge_agent.judge.playbooks import playbook_plans
 from edge_agent.model.errors import TrustError
+from edge_agent.model.finding import Risk
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.mqtt import Message
-from edge_agent.seal.actions import digest_of, plan_of
+from edge_agent.seal.actions import MAX_PLAN_BYTES, digest_of, plan_bytes, plan_of
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.receipts import Receipt, seal_receipt
@@ -434,3 +436,16 @@ def test_an_interlock_that_cannot_be_read_again_stops_the_action(tmp_path):
     bench.turn([bench.letter()], level=100)
     assert bench.plant.writes == []
     assert bench.action.stage == "failed"
+
+
+def test_a_great_trouble_with_many_causes_still_fits_into_a_request(tmp_path):
+    book = config().replace('on = {{ entity = "meter", state = "hot" }}', "on = {{ risk_above = 0.5 }}")
+    bench = Bench(tmp_path, book)
+    causes = tuple(
+        f"critical: cause number {n} is far above its baseline, since 18:00:00 UTC (0.60)" for n in range(500)
+    )
+    risk = Risk(0.9, causes, tuple(f"record:{n}" for n in range(500)), 0.0)
+    (plan,) = playbook_plans(bench.site, bench.standing.world, risk, risk, bench.ground.writable)
+    assert len(plan_bytes(plan)) < MAX_PLAN_BYTES / 4
+    assert "cause number 0 " in plan.why
+    assert plan.why.endswith("and 492 more")

@@ -17,6 +17,9 @@ from edge_agent.model.profile import RegisterPoint
 from edge_agent.model.site import PlaybookSettings, Site
 from edge_agent.model.world import World
 
+MOST_CAUSES, MOST_ANCHORS = 8, 32
+"""Of a risk that are told in a plan, the gravest first: a request holds 16 KiB, and a person reads no more."""
+
 
 class Target(NamedTuple):
     """A variable that can be written, and how."""
@@ -103,8 +106,11 @@ def _causes(book: PlaybookSettings, world: World, risk: Risk, ahead: Risk) -> It
     elif on.risk_above is not None:
         worst = max(risk, ahead, key=lambda each: each.level)
         if worst.level > on.risk_above:
-            sentence = f"the risk is {worst.level:.2f}, above {on.risk_above:g}: {'; '.join(worst.factors)}"
-            yield Cause("risk", sentence, 1.0, worst.anchors)
+            told = [*worst.factors[:MOST_CAUSES]]
+            if len(worst.factors) > MOST_CAUSES:
+                told.append(f"and {len(worst.factors) - MOST_CAUSES} more")
+            sentence = f"the risk is {worst.level:.2f}, above {on.risk_above:g}: {'; '.join(told)}"
+            yield Cause("risk", sentence, 1.0, worst.anchors[:MOST_ANCHORS])
 
 
 def _alarm_causes(book: PlaybookSettings, world: World, finding: Anomaly) -> Iterator[Cause]:
