@@ -15,12 +15,13 @@ from typing import Any
 
 from edge_agent.cli.chart import chart, pens_of, wants_colour, width_of
 from edge_agent.cli.markup import el
-from edge_agent.cli.page import Picture, document, drift_card
+from edge_agent.cli.page import MOST_PLOTS, Picture, document, drift_card
 from edge_agent.cli.past import past_of
-from edge_agent.cli.report import pictures, write_page
+from edge_agent.cli.report import monitors, pictures, write_page
 from edge_agent.cli.stored import open_folder
 from edge_agent.cli.words import heard, verdict, why
 from edge_agent.config import load
+from edge_agent.judge.monitor import Insight, Monitor
 from edge_agent.judge.words import span
 from edge_agent.model.checked import close_match, shown
 from edge_agent.model.errors import ConfigError, Problem
@@ -51,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
     if kept.load() is None:
         print(f"edge-agent drift: {kept.fault} (they are kept with the first snapshot)", file=sys.stderr)
         return 1
-    past = past_of(folder, world, args.records if args.variable is not None or args.html is not None else 0)
-    found = pictures(site, world, past, kept)
+    watched = monitors(site, world, kept)
     if args.variable is not None:
-        found = [_named(args.variable, found)]
+        watched = [_named(args.variable, watched)]
+    drawn = args.variable is not None or args.html is not None
+    past = past_of(folder, world, args.records if drawn else 0)
+    found = pictures(watched, world, past, MOST_PLOTS if drawn else 0)
     if args.html is not None:
         cards = (drift_card(each, world.at_ms, past) for each in found)
         title = f"drift of {args.variable or world.world_id}"
@@ -76,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _named(variable: str, found: Sequence[Picture]) -> Picture:
-    named = next((each for each in found if each.found.subject.path == variable), None)
+def _named(variable: str, watched: Sequence[tuple[Insight, Monitor]]) -> tuple[Insight, Monitor]:
+    named = next((each for each in watched if each[0].subject.path == variable), None)
     if named is None:
-        near = close_match(variable, [each.found.subject.path for each in found])
+        near = close_match(variable, [each.subject.path for each, _ in watched])
         hint = near or "edge-agent drift agent.toml lists them"
         raise ConfigError([Problem("VARIABLE", shown(variable), "a variable that is watched", hint)])
     return named

@@ -1,35 +1,26 @@
 """A gateway as one HTML page: self-contained, without script, for a phone, a desk and paper. Pure: facts in, text out."""
 
-import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from edge_agent.cli.markup import Child, Markup, el, joined, trusted
-from edge_agent.cli.past import Move, Past
+from edge_agent.cli.past import Past
 from edge_agent.cli.plot import course_plot, drift_plot, spark
+from edge_agent.cli.proofs import actions
 from edge_agent.cli.status import in_words
 from edge_agent.cli.style import STYLE
 from edge_agent.cli.words import shown, verdict, why
 from edge_agent.judge.hindsight import Seen
 from edge_agent.judge.monitor import Insight
-from edge_agent.model.action import Action, Approver
+from edge_agent.model.action import Approver
 from edge_agent.model.finding import SEVERITIES, Anomaly
 from edge_agent.model.layout import local_name, record_ref
 from edge_agent.model.reading import REASONS, iso_utc
 from edge_agent.model.world import World
-from edge_agent.seal.approvals import opened
 
 MOST_PLOTS = 24
 """Pictures on a page; the gravest come first."""
 _SEVERE = {"low": "soft", "medium": "warn", "high": "bad", "critical": "bad"}
-_STAGES = {
-    "verified": "good",
-    "refused": "warn",
-    "expired": "warn",
-    "rolled_back": "warn",
-    "failed": "bad",
-    "unknown": "bad",
-}
 
 
 class Picture(NamedTuple):
@@ -86,10 +77,10 @@ def document(title: str, *body: Child) -> str:
     return joined(trusted("<!doctype html>\n"), el("html", head, el("body", *body), lang="en"), trusted("\n"))
 
 
-def drift_card(picture: Picture, until_ms: int, past: Past | None = None) -> Markup:
+def drift_card(picture: Picture, until_ms: int, past: Past) -> Markup:
     """Return one variable's picture with what it means in words."""
     found = picture.found
-    course = [] if past is None else list(past.courses.get(found.subject.number, ()))
+    course = list(past.courses.get(found.subject.number, ()))
     plot: Child = None
     if picture.seen and found.baseline is not None:
         plot = joined(drift_plot(found, picture.seen), _legend(found))
@@ -130,7 +121,7 @@ def _tiles(story: Story) -> Markup:
         ("findings open", str(open_), "warn" if open_ else "good"),
         ("values good", f"{good} of {len(states)}", "good" if good == len(states) else "warn"),
         ("actions that wait", str(waiting), "warn" if waiting else ""),
-        ("agent", "runs" if story.health else "not asked", "good" if story.health else "warn"),
+        ("agent", "runs" if story.health else "no answer", "good" if story.health else "warn"),
     ]
     return el(
         "div",
@@ -230,80 +221,7 @@ def _drift(story: Story) -> Iterator[Markup]:
 
 
 def _actions(story: Story) -> Iterator[Markup]:
-    found = sorted(story.past.actions.values(), key=lambda action: -action.at_ms)
-    if not found:
-        yield el("p", "No action was asked for in the records that were read.")
-    for action in found:
-        yield el("div", *_action(action, story.past.moves.get(action.id, []), story.roster), cls="card")
-
-
-def _action(action: Action, moves: list[Move], roster: Mapping[str, Approver]) -> Iterator[Markup]:
-    plan, request = action.plan, action.request
-    yield el("h3", el("span", action.stage.replace("_", " "), cls=f"tag {_STAGES.get(action.stage, '')}"), plan.summary)
-    yield el("p", action.reason)
-    yield el("p", f"Why: {plan.why or 'it was not said'}")
-    yield el("p", f"action {action.id} · risk {plan.risk:g} · evidence {', '.join(plan.anchors) or 'none'}", cls="key")
-    head = el("tr", *(el("th", word) for word in ("point", "stood there", "written", "read back")))
-    before = [*action.before, *[None] * (len(plan.steps) - len(action.before))]
-    read = [*action.found, *[None] * (len(plan.steps) - len(action.found))]
-    written = any(move.facts.get("move") == "intend" for move in moves) or bool(action.writes)
-    rows = [
-        el(
-            "tr",
-            el("td", f"{s.source}.{s.point}"),
-            *(el("td", text) for text in (_or_dash(b), shown(s.value) if written else "not written", _or_dash(f))),
-        )
-        for s, b, f in zip(plan.steps, before, read, strict=False)
-    ]
-    yield el("table", el("thead", head), el("tbody", *rows))
-    yield el("h3", "Who approved", style="margin-top: .6rem")
-    yield el("ul", *(_approval(move, action, roster) for move in moves if move.kind == "approval"))
-    if not any(move.kind == "approval" for move in moves):
-        names = ", ".join(f"{name} (key {keyid})" for name, keyid in action.approvals)
-        yield el("p", f"{names}; the record is older than those read" if names else "Nobody.", cls="soft")
-    yield el(
-        "p", f"wanted: {request.approvers} distinct, at least {request.role}, within {request.ttl_s} s", cls="soft"
-    )
-    yield el("h3", "What happened, by signed record", style="margin-top: .6rem")
-    yield el("ol", *map(_move, (move for move in moves if move.kind == "action")), style="list-style: none; padding: 0")
-
-
-def _approval(move: Move, action: Action, roster: Mapping[str, Approver]) -> Markup:
-    facts = move.facts
-    text = (
-        f"{facts.get('operator')} said {facts.get('act')} with key {facts.get('keyid')}, counter {facts.get('counter')}"
-    )
-    try:
-        found = opened(base64.b64decode(str(facts.get("envelope"))), roster)
-    except ValueError:
-        found = "envelope"
-    if isinstance(found, str):
-        cls, proof = "warn", f"signature not verified here ({found}): give the agent.toml that names this approver"
-    elif found.approval.plan != action.request.plan_digest or found.approval.req.hex() != action.id:
-        cls, proof = "bad", "the signature is of another plan"
-    else:
-        cls, proof = "good", "the signature is the approver's, over this very plan"
-    return el(
-        "li",
-        text,
-        el("br"),
-        el("span", proof, cls=cls),
-        el("br"),
-        el("span", f"{record_ref(move.seq)} · {iso_utc(move.at_ms)}", cls="key"),
-    )
-
-
-def _move(move: Move) -> Markup:
-    facts = move.facts
-    told = [f"{name} = {shown(value)}" for name, value in facts.items() if name.startswith("sensor:")]
-    if facts.get("move") == "checkpoint":
-        told.append(f"checkpoint {record_ref(int(facts.get('seq') or 0))}, {str(facts.get('head'))[:16]}…")
-    return el(
-        "li",
-        el("span", f"{record_ref(move.seq)} · {iso_utc(move.at_ms)}", cls="key"),
-        f" {facts.get('move')} → {facts.get('to')}: {facts.get('reason')}",
-        el("small", "; ".join(told)) if told else None,
-    )
+    return actions(story.past, story.roster)
 
 
 def _health(story: Story) -> Iterator[Markup]:
@@ -334,9 +252,14 @@ def _proof(story: Story) -> Iterator[Markup]:
     yield el("dl", *(part for name, text in facts.items() for part in (el("dt", name), el("dd", text, cls="key"))))
 
 
-_SECTIONS = {
-    "findings": _findings, "actions": _actions, "drift": _drift, "values": _values, "health": _health, "proof": _proof,
-}  # fmt: skip
+_SECTIONS: Mapping[str, Callable[[Story], Iterator[Markup]]] = {
+    "findings": _findings,
+    "actions": _actions,
+    "drift": _drift,
+    "values": _values,
+    "health": _health,
+    "proof": _proof,
+}
 
 
 def _time(at_ms: int) -> str:
@@ -351,14 +274,3 @@ def _share(value: object) -> str:
 def _risk_class(value: object) -> str:
     level = value if isinstance(value, int | float) else 0.0
     return "bad" if level >= 0.5 else "warn" if level >= 0.1 else "good"  # noqa: PLR2004 - the thirds of the severities
-
-
-def _or_dash(value: Any) -> str:
-    return "-" if value is None else shown(value)
-
-
-def ranked(pictures: Iterable[Picture]) -> list[Picture]:
-    """Return pictures with what alarms first, then what comes nearest to its bar."""
-    return sorted(
-        pictures, key=lambda p: (not p.found.sentences, -(p.found.decades / (p.found.bar or 1.0)), p.found.subject.path)
-    )

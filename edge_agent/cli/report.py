@@ -11,15 +11,17 @@ import datetime as dt
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge_agent import __version__
-from edge_agent.cli.page import Picture, Story, page, ranked
+from edge_agent.cli.page import MOST_PLOTS, Picture, Story, page
 from edge_agent.cli.past import Past, past_of
 from edge_agent.cli.status import ask, size
 from edge_agent.cli.stored import Folder, open_folder
 from edge_agent.config import load
 from edge_agent.judge.findings import alarms_of
+from edge_agent.judge.monitor import Insight, Monitor
 from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import LinkError, StoreError, TrustError
 from edge_agent.model.site import Site
@@ -75,7 +77,9 @@ def told(data: Path, site: Site | None, records: int, key: Path | None = None) -
     story = Story(
         world=world,
         past=past,
-        pictures=[] if site is None else ranked(pictures(site, world, past, Baselines(folder.data.baselines))),
+        pictures=[]
+        if site is None
+        else pictures(monitors(site, world, Baselines(folder.data.baselines)), world, past, MOST_PLOTS),
         roster={} if site is None else {approver.keyid: approver for approver in site.roster},
         health=health,
         silence=silence,
@@ -87,8 +91,8 @@ def told(data: Path, site: Site | None, records: int, key: Path | None = None) -
     return story, [str(note.facts["reason"]) for note in restored.notes]
 
 
-def pictures(site: Site, world: World, past: Past, kept: Baselines) -> list[Picture]:
-    """Return every watched variable with its recent past.
+def monitors(site: Site, world: World, kept: Baselines) -> list[tuple[Insight, Monitor]]:
+    """Return every watched variable, those that alarm first, then those that come nearest to their bar.
 
     What is usual is as of the newest snapshot, what is open as of the newest record.
     """
@@ -96,11 +100,20 @@ def pictures(site: Site, world: World, past: Past, kept: Baselines) -> list[Pict
     watch = Watch(site.settings.drift, world, site, None if learned is None else json.loads(learned))
     found = []
     for number, monitor in watch.monitors.items():
-        course = list(past.courses.get(number, ()))
         sentences = tuple(alarm.sentence for alarm in alarms if alarm.number == number)
-        insight = monitor.insight()._replace(sentences=sentences)
-        found.append(Picture(insight, monitor.hindsight(course, world.at_ms)))
-    return found
+        found.append((monitor.insight()._replace(sentences=sentences), monitor))
+    return sorted(found, key=lambda each: (not each[0].sentences, -each[0].decades / (each[0].bar or 1.0)))
+
+
+def pictures(watched: Iterable[tuple[Insight, Monitor]], world: World, past: Past, most: int) -> list[Picture]:
+    """Return variables with their recent past, the first `most` of them: to look back costs a tenth of a second each."""
+    return [
+        Picture(
+            insight,
+            monitor.hindsight(list(past.courses.get(insight.subject.number, ())), world.at_ms) if n < most else [],
+        )
+        for n, (insight, monitor) in enumerate(watched)
+    ]
 
 
 def _on_disk(folder: Folder) -> str:
