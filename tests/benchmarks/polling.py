@@ -59,7 +59,7 @@ class Cost(NamedTuple):
     flash: float
     upstream: Counter
     files: float
-    """Bytes of files that were written, in whole pages: see `pages`."""
+    """Bytes of files that were written, in whole pages: see `on_flash`."""
 
 
 async def device(port_file, variables):
@@ -160,29 +160,36 @@ def usage(pid, folder):
     return Usage(ran_ns / 1e9, int(table["write_bytes"]), disk_written(folder), resident)
 
 
-def pages(folder, seconds):
-    """Return the bytes that `seconds` of an agent write: a turn a second, and a snapshot each quarter of an hour.
-
-    The log is written into a file that has its size already, so that a record costs the pages it touches and nothing
-    of the file system; a snapshot costs two files.
-    """
+def logged(folder):
+    """Return (bytes, records) of the log of an agent that runs, nothing where there is none."""
+    if not (folder / "data").exists():
+        return 0, 0
     with socket.socket(socket.AF_UNIX) as asked:
         asked.connect(f"{folder}/data/status.sock")
         log = json.loads(asked.makefile().read())["log"]
-    record = log["bytes"] / log["last"]
-    files = sum((folder / "data" / name).stat().st_size for name in ("snapshots.json", "baselines.json"))
-    return seconds * ((record / PAGE + 1) * PAGE + files / SNAPSHOT_EVERY_S)
+    return log["bytes"], log["last"]
+
+
+def on_flash(folder, before, after, seconds):
+    """Return the bytes that an agent has written in a window, as a card counts them.
+
+    The log is written into a file that has its size already, so that a record costs the pages it touches and nothing
+    of the file system; what comes each quarter of an hour is two files.
+    """
+    size, records = after[0] - before[0], after[1] - before[1]
+    snapshot = sum(path.stat().st_size for path in (folder / "data").glob("*.json"))
+    return size + records * PAGE + snapshot * seconds / SNAPSHOT_EVERY_S
 
 
 async def measure(name, process, folder, settle_s, seconds, upstream, variables):
     """Let a subject settle, then watch it for the window."""
     await asyncio.sleep(settle_s)
     upstream.clear()
-    before = usage(process.pid, folder)
+    before, log_before = usage(process.pid, folder), logged(folder)
     await asyncio.sleep(seconds)
     if process.poll() is not None:
         raise SystemExit(f"{name} ended while it was measured")
-    after = usage(process.pid, folder)
+    after, log_after = usage(process.pid, folder), logged(folder)
     readings = variables / POLL_S * seconds
     disk = after.disk - before.disk if before.disk < float("inf") else float("inf")
     return Cost(
@@ -191,7 +198,7 @@ async def measure(name, process, folder, settle_s, seconds, upstream, variables)
         resident_mib=after.resident / 2**20,
         flash=min(after.written - before.written, disk) / readings,
         upstream=Counter({channel: count / readings for channel, count in upstream.items()}),
-        files=pages(folder, seconds) / readings if (folder / "data").exists() else 0.0,
+        files=on_flash(folder, log_before, log_after, seconds) / readings,
     )
 
 
@@ -234,6 +241,7 @@ def report(bare, agent, seconds, variables):
     print(f"{'ratio':22}{agent.cpu_us / max(bare.cpu_us, 1e-9):10.1f}{agent.resident_mib / bare.resident_mib:10.1f}")
     other = ", ".join(f"{key} {n:.1f} B" for key, n in agent.upstream.items() if key != "record") or "nothing"
     print(f"\na changed value: {2 * agent.upstream['record']:.1f} B upstream; besides records: {other}")
+    print(f"files that were written, in whole pages: {agent.files:.1f} B a reading")
 
 
 def main():

@@ -142,8 +142,13 @@ def test_pain_25_a_firmware_that_the_profile_was_not_written_for_is_read_with_do
             try:
                 found, refusal = await going
                 if refusal:
+                    runner = agent.runners[0]
+                    runner._stopping = False  # the turn is over; the bus goes on
+                    bus = asyncio.create_task(runner.run())
                     with pytest.raises(TrustError, match="nothing is written to it: firmware is 20"):
                         await agent._hands.write("box", "mode", "on", None)
+                    runner.stop(bus)
+                    await asyncio.wait([bus])
             finally:
                 agent.close()
             return found, refusal
