@@ -64,7 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
             out.reconfigure(errors="backslashreplace")  # a terminal that knows no sigma is no reason to say nothing
-    parser = _parser([word for word in words if not word.startswith("-")][:1])
+    called = [word for word in words if not word.startswith("-")][:1]
+    try:
+        parser = _parser(called)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "edge_agent":
+            raise
+        _say(
+            f"edge-agent {called[0]}: {error.name} is not installed\nnext: pip install 'edge-agent[cli,demo]', or ./install.sh demo"
+        )
+        return 1
     args = parser.parse_args(words)
     try:
         code: int = args.run(args)

@@ -168,3 +168,13 @@ def test_an_error_ends_with_what_to_do_next(capsys, words, code, hint):
 def test_there_is_a_next_step_for_every_kind_of_error():
     assert {kind for kind, _ in NEXT} == set(EdgeAgentError.__subclasses__())
     assert all(re.search(r"edge-agent \w+", words) for _, words in NEXT)
+
+
+def test_a_library_of_an_extra_that_is_not_installed_is_named_and_nothing_else_needs_it(monkeypatch, capsys):
+    ours = {"edge_agent.cli.demo", "edge_agent.cli.screen", "rich"}
+    for name in [name for name in sys.modules if name in ours or name.startswith("rich.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert main(["demo"]) == 1
+    assert "next: pip install" in capsys.readouterr().err
+    assert set(dict(parsers(whole_parser()))) >= {"edge-agent status", "edge-agent report", "edge-agent drift"}
