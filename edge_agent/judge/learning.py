@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edge_agent.judge.baseline import PHI_MAX, Baseline
+from edge_agent.judge.baseline import PHI_MAX, Baseline, median
 from edge_agent.judge.figures import figures
 
 BLOCK = 48
@@ -29,8 +29,8 @@ SPAN = 8
 """Blocks that make up a long span: what wanders over hours hardly shows in one block."""
 LEAST_SPANS = 4
 """Long spans before their variance is looked at."""
-PASSES = 4
-"""Over the warm-up: what is loud there is told by the pass before."""
+MEDIAN_SQUARE = 0.455
+"""Of the squares of standard normal figures: what is loud in a warm-up is told by the middle one of its spans."""
 
 
 class Learning:
@@ -123,14 +123,15 @@ class LongRun:
 
     def prime(self, figures: Sequence[float]) -> None:
         """Measure the warm-up."""
-        for scale in (BLOCK, BLOCK * SPAN):
+        # A short warm-up is measured by shorter blocks: they show less of what wanders, and are better than none.
+        block = max(1, min(BLOCK, len(figures) // LEAST_BLOCKS))
+        for scale in (block, BLOCK * SPAN):
             sums = [math.fsum(figures[at : at + scale]) for at in range(0, len(figures) - scale + 1, scale)]
-            loudness = Loudness(0.0, 0.0)
-            for _ in range(PASSES):  # what is loud is told by what the rest came to
-                usual, loudness = loudness.mean(), Loudness(0.0, 0.0)
-                for each in sums:
-                    loudness = loudness.hear(min(each * each / scale, LOUDEST * usual), 1.0)
-            if scale == BLOCK:
+            squares = [each * each / scale for each in sums]
+            middle = Loudness(len(sums), len(sums) * median(squares) / MEDIAN_SQUARE if squares else 0.0)
+            bound = LOUDEST * max(1.0, middle.at_least(1))
+            loudness = Loudness(len(sums), math.fsum(min(each, bound) for each in squares))
+            if scale == block:
                 self._blocks = loudness
             else:
                 self._spans = loudness

@@ -54,8 +54,6 @@ RAISE, RAISE_OTHERS = 0.2, 0.07
 
 In decades, for a sigma that was taken a fifth too small makes all decades too many by a share of them.
 """
-RAISE_NEW_DAY = 0.5
-"""On a weekday that was never seen, where a season is expected: that it is not as others is said, and not over and over."""
 HIGHEST = 60.0
 """Decades that a bar is raised at most."""
 PROOF_SHARE = 1.0
@@ -313,13 +311,11 @@ class Monitor:
 
     def _raise(self, leader: Detector, at_ms: int) -> None:
         """Raise the bar of what has alarmed, and by less those of all that see the same readings."""
-        new_day = self._profile is not None and self._profile.is_new_day
-        own, others = (RAISE_NEW_DAY, RAISE_NEW_DAY) if new_day else (RAISE, RAISE_OTHERS)
         for detector in self._detectors:
             if detector.share != PROOF_SHARE:
                 was = self._lasting(detector.kind, at_ms)
                 mine = detector is leader
-                share = own if mine else others if leader.kind in OF_THE_MODEL else 0.0
+                share = RAISE if mine else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
                 higher = was.decades + share * (self._plain_bar(detector) + was.decades)
                 raised = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
                 self._raised = {**self._raised, detector.kind: raised}

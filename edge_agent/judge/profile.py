@@ -127,11 +127,6 @@ class Profile:
                 self.turn_day(at_ms, noise)
             self.add_day(at_ms, value)
 
-    @property
-    def is_new_day(self) -> bool:
-        """Whether it is a weekday of which nobody knows yet what it changes."""
-        return self.curve is not None and self._week[self._day % WEEK] == UNKNOWN
-
     def turn_day(self, at_ms: int, noise: float) -> float:
         """Close the day before that of a reading, and set the factor of this one; return the step of the level.
 
