@@ -8,7 +8,6 @@ baseline as it is known now: the value and what is usual above, and below how ra
 import argparse
 import json
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from edge_agent.cli.page import MOST_PLOTS, Picture, document, drift_card
 from edge_agent.cli.past import past_of
 from edge_agent.cli.report import monitors, pictures, write_page
 from edge_agent.cli.stored import open_folder
+from edge_agent.cli.watch import fitted
 from edge_agent.cli.words import heard, verdict, why
 from edge_agent.config import load
 from edge_agent.judge.monitor import Insight, Monitor
@@ -27,7 +27,6 @@ from edge_agent.model.checked import close_match, shown
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.reading import iso_utc
 from edge_agent.service.boot import restore
-from edge_agent.service.logs import one_line
 from edge_agent.store.baselines import Baselines
 
 EXAMPLE = """edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp
@@ -70,10 +69,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         every = span(site.settings.drift.false_alarm_every)
         shares = found[0].found.shares if found else 0
-        print(
-            *textwrap.wrap(f"at most 1 false alarm in {every} of all {shares} watched variables together", width_of()),
-            sep="\n",
-        )
+        print(*fitted([f"at most 1 false alarm in {every} of all {shares} watched variables together"]), sep="\n")
         for each in found:
             print("\n".join(_told(each, drawn=args.variable is not None)))
     return 0
@@ -89,14 +85,13 @@ def _named(variable: str, watched: Sequence[tuple[Insight, Monitor]]) -> tuple[I
 
 
 def _told(picture: Picture, *, drawn: bool) -> Iterator[str]:
-    found, width = picture.found, width_of()
-    yield from textwrap.wrap(f"{found.subject.path}: {verdict(found)}, {heard(found)}", width, subsequent_indent="  ")
+    found = picture.found
+    yield from fitted([f"{found.subject.path}: {verdict(found)}, {heard(found)}"])
     if drawn and found.baseline is not None and picture.seen:
-        yield from chart(found, picture.seen, width, pens_of(), colour=wants_colour())
+        yield from chart(found, picture.seen, width_of(), pens_of(), colour=wants_colour())
     elif drawn and found.baseline is not None:
-        yield "  no picture: the records that were read hold no value of it (--records N reads more)"
-    for sentence in why(found):
-        yield from textwrap.wrap(one_line(sentence), width, initial_indent="  ", subsequent_indent="    ")
+        yield from fitted(["  no picture: the records that were read hold no value of it (--records N reads more)"])
+    yield from fitted(f"  {sentence}" for sentence in why(found))
 
 
 def _object(picture: Picture) -> dict[str, Any]:
