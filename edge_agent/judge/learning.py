@@ -5,6 +5,7 @@ slow drift and never sees it.
 """
 
 import math
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -113,13 +114,21 @@ class LongRun:
     not, but an alarm counts as loud ones: a variable that alarms over and over wanders by nature.
     """
 
-    __slots__ = ("_blocks", "_in_span", "_span", "_spans", "_sum", "taken")
+    __slots__ = ("_heard", "_in_span", "_span", "_sum", "taken")
 
     def __init__(self) -> None:
-        self._blocks, self._spans = Loudness(0.0, 0.0), Loudness(0.0, 0.0)
+        self._heard = array("d", [0.0] * 4)  # the loudness of blocks and of long spans: see `_blocks`
         self._sum = self._span = 0.0
         self._in_span = 0
         self.taken = 0
+
+    @property
+    def _blocks(self) -> "Loudness":
+        return Loudness(self._heard[0], self._heard[1])
+
+    @property
+    def _spans(self) -> "Loudness":
+        return Loudness(self._heard[2], self._heard[3])
 
     def prime(self, figures: Sequence[float]) -> None:
         """Measure the warm-up."""
@@ -131,10 +140,7 @@ class LongRun:
             middle = Loudness(len(sums), len(sums) * median(squares) / MEDIAN_SQUARE if squares else 0.0)
             bound = LOUDEST * max(1.0, middle.at_least(1))
             loudness = Loudness(len(sums), math.fsum(min(each, bound) for each in squares))
-            if scale == block:
-                self._blocks = loudness
-            else:
-                self._spans = loudness
+            self._hear(loudness, of_spans=scale != block)
 
     def add(self, figure: float) -> None:
         """Take one figure; `taken` is how many the block under way has."""
@@ -148,11 +154,11 @@ class LongRun:
         if not trusted:
             self._span, self._in_span = 0.0, 0
             return
-        self._blocks = self._blocks.take(total * total / BLOCK)
+        self._hear(self._blocks.take(total * total / BLOCK), of_spans=False)
         self._span += total
         self._in_span += 1
         if self._in_span >= SPAN:
-            self._spans = self._spans.take(self._span**2 / (BLOCK * SPAN))
+            self._hear(self._spans.take(self._span**2 / (BLOCK * SPAN)), of_spans=True)
             self._span, self._in_span = 0.0, 0
 
     def drop_block(self) -> None:
@@ -165,7 +171,7 @@ class LongRun:
         self.drop_block()
         weight = min(ALARM_BLOCKS, 6.0 * again)
         if weight:
-            self._blocks = self._blocks.hear(ALARM_LOUDNESS * weight, weight)
+            self._hear(self._blocks.hear(ALARM_LOUDNESS * weight, weight), of_spans=False)
 
     @property
     def total(self) -> float:
@@ -178,13 +184,16 @@ class LongRun:
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [*self._blocks, *self._spans, self._sum, self.taken, self._span, self._in_span]
+        return [*self._heard, self._sum, self.taken, self._span, self._in_span]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
         blocks, loud, spans, louder, self._sum, taken, self._span, in_span = figures(state, 8)
-        self._blocks, self._spans = Loudness(max(0.0, blocks), loud), Loudness(max(0.0, spans), louder)
+        self._heard = array("d", [max(0.0, blocks), loud, max(0.0, spans), louder])
         self.taken, self._in_span = int(taken), int(in_span)
+
+    def _hear(self, loudness: "Loudness", *, of_spans: bool) -> None:
+        self._heard[2 * of_spans], self._heard[2 * of_spans + 1] = loudness
 
 
 class Loudness(NamedTuple):
