@@ -87,11 +87,14 @@ missing_for_venv() {
     fi
 }
 
+# Say whether Debian packages may be installed without asking anybody.
+may_apt() { command -v apt-get >/dev/null && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
+
 # Install Debian packages, or name the one command that does and end.
 apt_install() {
     local -a as_root=()
     if ((EUID != 0)); then as_root=(sudo -n); fi
-    if ! command -v apt-get >/dev/null || { ((EUID != 0)) && ! sudo -n true 2>/dev/null; }; then
+    if ! may_apt; then
         say "missing: $*. Run this, then try again:"
         say "  sudo apt-get install -y $*"
         exit 1
@@ -258,6 +261,15 @@ put_clock_access() {
     rm -f "$text"
 }
 
+# Have the commands completed by bash.
+put_completion() {
+    local text
+    text=$(mktemp)
+    trash+=("$text")
+    "$1/bin/python" "$1/bin/edge-agent" completion bash >"$text"
+    put "$text" /usr/share/bash-completion/completions/edge-agent 0644
+}
+
 # Make the gateway's keys now, so that its public key can be taken along.
 put_keys() {
     local data=$root/var/lib/edge-agent
@@ -351,6 +363,7 @@ run_install() {
         change /usr/local/bin/edge-agent install -d "$root/usr/local/bin"
         ln -sfn /opt/edge-agent/current/bin/edge-agent "$root/usr/local/bin/edge-agent"
     fi
+    put_completion "$target"
     put_keys
     remove_old "$target"
     start_service "$files/agent.toml"
@@ -372,7 +385,8 @@ run_uninstall() {
     if [[ -z $root && -d /run/systemd/system ]]; then systemctl disable -q --now edge-agent 2>/dev/null || true; fi
     rm -rf "$root/opt/edge-agent" "$root/etc/systemd/system/edge-agent.service.d"
     rm -f "$root/etc/systemd/system/edge-agent.service" "$root/usr/local/bin/edge-agent" \
-        "$root/usr/lib/sysusers.d/edge-agent.conf" "$root/etc/systemd/system/multi-user.target.wants/edge-agent.service"
+        "$root/usr/lib/sysusers.d/edge-agent.conf" "$root/usr/share/bash-completion/completions/edge-agent" \
+        "$root/etc/systemd/system/multi-user.target.wants/edge-agent.service"
     if [[ -z $root && -d /run/systemd/system ]]; then systemctl daemon-reload; fi
     say 'removed; /etc/edge-agent, /var/lib/edge-agent and the user edge-agent stay'
 }
@@ -404,10 +418,16 @@ bundle)
 demo) run_in_checkout cli,demo exec "$venv/bin/edge-agent" demo "$@" ;;
 test)
     has_mosquitto || apt_install mosquitto
+    if ! command -v chromium >/dev/null; then # a page is looked at in a browser where there is one
+        if may_apt; then apt_install chromium fonts-dejavu-core; else say 'no chromium: pages are not tested in a browser'; fi
+    fi
     run_in_checkout cli,demo,test run_checks "$@"
     ;;
 bench)
     has_mosquitto || apt_install mosquitto
+    if ! command -v chromium >/dev/null; then # a page is looked at in a browser where there is one
+        if may_apt; then apt_install chromium fonts-dejavu-core; else say 'no chromium: pages are not tested in a browser'; fi
+    fi
     run_in_checkout cli,demo,test exec "$venv/bin/python" "$here/tests/benchmarks/figures.py" "$@"
     ;;
 help | -h) usage ;;
