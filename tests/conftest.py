@@ -8,7 +8,6 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that tests in subfolders ca
 
 from peers import Broker
 
-
 # A run that was started in the background ignores Ctrl-C, and so would each program that a test starts and ends by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
