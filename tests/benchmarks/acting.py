@@ -70,7 +70,7 @@ poll = "50ms"
 """
 
 
-async def one(load_it: bool, flood: int) -> tuple[float, float, float, float, int]:
+async def one(load_it: bool, flood: int, flood_s: float = 0.0) -> tuple[float, float, float, float, int]:
     """Return seconds to written and to verified, polls a second without and with the flood, and its records."""
     plant = Plant(load_profile("eastron-sdm630"), load_profile("circulation-pump"), line_period_s=1.0)
     where = await plant.start()
@@ -88,9 +88,9 @@ async def one(load_it: bool, flood: int) -> tuple[float, float, float, float, in
 
         while action() is None or action().stage != "waiting":
             await asyncio.sleep(0.005)
-        calm = await rate(agent, plant, 1.0 if not flood else 4.0, 0)
+        calm = await rate(agent, plant, max(1.0, flood_s / 4), 0)
         before = agent.standing.world.version
-        flooded = await rate(agent, plant, 4.0, flood) if flood else calm
+        flooded = await rate(agent, plant, flood_s, flood) if flood else calm
         grown = agent.standing.world.version - before
         began = time.monotonic()
         agent.mailbox.put(seal_approval(answer(action(), "approve", "anna", 1, 900), ANNA), retained=False)
@@ -128,6 +128,7 @@ def polls(agent: Agent) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--actions", type=int, default=5)
+    parser.add_argument("--flood-seconds", type=float, default=60)
     args = parser.parse_args()
     for load_it in (False, True):
         runs = [asyncio.run(one(load_it, 0)) for _ in range(args.actions)]
@@ -137,8 +138,8 @@ def main() -> None:
             f"median {statistics.median(wrote):.0f} ms, most {wrote[-1]:.0f} ms; to verified "
             f"median {statistics.median(verified):.0f} ms (settling takes 2000 of them)"
         )
-    _, _, calm, flooded, grown = asyncio.run(one(True, 1000))
-    print(f"1000 bad approvals a second for 4 s: {flooded:.0f} polls/s (before: {calm:.0f}), {grown} records in all")
+    _, _, calm, flooded, grown = asyncio.run(one(True, 1000, args.flood_seconds))
+    print(f"1000 bad approvals a second for {args.flood_seconds:g} s: {flooded:.0f} polls/s (before: {calm:.0f}), {grown} records in all")
 
 
 if __name__ == "__main__":
