@@ -32,8 +32,9 @@ Usage: ./install.sh [VERB] [ARGUMENT...]
              ./install.sh bench --seconds 15
   help       show this
 
-Needs Python 3.11 or later with its venv module; test and bench also need mosquitto. demo needs a package index
-the first time, and again when pyproject.toml has changed; test, bench and bundle always do.
+Needs Python 3.11 or later with its venv module; test and bench also need mosquitto, and
+test ssh-keygen. demo needs a package index the first time, and again when pyproject.toml has changed;
+test, bench and bundle always do.
 TEXT
 }
 
@@ -418,6 +419,7 @@ bundle)
 demo) run_in_checkout cli,demo exec "$venv/bin/edge-agent" demo "$@" ;;
 test)
     has_mosquitto || apt_install mosquitto
+    command -v ssh-keygen >/dev/null || apt_install openssh-client
     if ! command -v chromium >/dev/null; then # a page is looked at in a browser where there is one
         if may_apt; then apt_install chromium fonts-dejavu-core; else say 'no chromium: pages are not tested in a browser'; fi
     fi
@@ -425,6 +427,7 @@ test)
     ;;
 bench)
     has_mosquitto || apt_install mosquitto
+    command -v ssh-keygen >/dev/null || apt_install openssh-client
     if ! command -v chromium >/dev/null; then # a page is looked at in a browser where there is one
         if may_apt; then apt_install chromium fonts-dejavu-core; else say 'no chromium: pages are not tested in a browser'; fi
     fi
