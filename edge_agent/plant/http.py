@@ -18,7 +18,7 @@ class HttpPlant:
         self.requests = 0
         self._says, self._trouble = says, trouble
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
@@ -30,21 +30,23 @@ class HttpPlant:
         if self._server is None:
             return
         self._server.close()
-        for task in self._serving:
+        for task, writer in self._serving.items():
             task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+            writer.transport.abort()  # a task that never began closes nothing
+        await asyncio.gather(*list(self._serving), return_exceptions=True)
         self._server = None
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name="plant.http")
+        self._serving[task] = writer
+        task.add_done_callback(self._serving.pop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client has gone, or never spoke HTTP
         finally:
-            self._serving.discard(task)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -139,7 +139,9 @@ def main() -> None:
             f"median {statistics.median(verified):.0f} ms (settling takes 2000 of them)"
         )
     _, _, calm, flooded, grown = asyncio.run(one(True, 1000, args.flood_seconds))
-    print(f"1000 bad approvals a second for {args.flood_seconds:g} s: {flooded:.0f} polls/s (before: {calm:.0f}), {grown} records in all")
+    print(
+        f"1000 bad approvals a second for {args.flood_seconds:g} s: {flooded:.0f} polls/s (before: {calm:.0f}), {grown} records in all"
+    )
 
 
 if __name__ == "__main__":
