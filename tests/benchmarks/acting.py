@@ -72,7 +72,7 @@ poll = "50ms"
 
 async def one(load_it: bool, flood: int, flood_s: float = 0.0) -> tuple[float, float, float, float, int]:
     """Return seconds to written and to verified, polls a second without and with the flood, and its records."""
-    plant = Plant(load_profile("eastron-sdm630"), load_profile("circulation-pump"), line_period_s=1.0)
+    plant = Plant(*map(load_profile, ("eastron-sdm630", "circulation-pump", "line-sensor")))
     where = await plant.start()
     with tempfile.TemporaryDirectory() as folder:
         text = SITE.replace("{load}", LOAD if load_it else "").replace("{url}", where.modbus_url)
