@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from edge_agent.judge.lifecycle import ENDS
 from edge_agent.model.action import Action
 from edge_agent.model.errors import LinkError, TrustError
 from edge_agent.model.layout import topic
@@ -71,8 +72,9 @@ class Gateway:
 
     @property
     def actions(self) -> list[Action]:
-        """Return the actions it knows, oldest first."""
-        return sorted(self.mirror.world.actions.values(), key=lambda action: (action.at_ms, action.id))
+        """Return the actions it knows, oldest first; what ended stands before what was asked anew in the same turn."""
+        known = self.mirror.world.actions.values()
+        return sorted(known, key=lambda action: (action.at_ms, action.stage not in ENDS, action.id))
 
     def action(self, prefix: str) -> Action:
         """Return the one action whose id begins so. Raises TrustError when there is none, or more than one."""

@@ -158,6 +158,30 @@ def test_two_operators_one_of_whom_says_no(tmp_path):
     asyncio.run(day())
 
 
+def test_a_request_is_asked_anew_when_the_gateways_key_is_replaced_and_the_operator_needs_no_new_one(tmp_path):
+    key = make_key(tmp_path, "anna")
+
+    async def day():
+        async with acting(tmp_path, key) as (gateway, _, at):
+            first = await waiting(at)
+            install = tmp_path / "install.pub"
+            install.write_bytes((gateway.data / "keys" / "agent.pub").read_bytes())
+            await gateway.stop()
+            assert (await tool("keys", "rotate", gateway.config)).returncode == 0
+            await gateway.start()
+            old = (*at[:-1], install)
+            async with asyncio.timeout(60):
+                while (second := await waiting(old))["id"] == first["id"]:
+                    pass
+            void = await tool("actions", "show", first["id"], *old)
+            assert "the gateway's key was replaced since it was asked" in void.stdout
+            done = await tool("approve", second["id"], "--yes", "--key", key, *old)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "VERIFIED" in done.stdout
+
+    asyncio.run(day())
+
+
 def test_a_stuck_valve_is_found_out_and_rolled_back(tmp_path):
     key = make_key(tmp_path, "anna")
 
