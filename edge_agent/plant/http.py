@@ -29,14 +29,20 @@ class HttpPlant:
         """Close the port and every connection; may be called when it is not open."""
         if self._server is None:
             return
-        self._server.close()
+        server, self._server = self._server, None  # whoever is let in from here on is turned away
+        # A server of asyncio that is closed with a connection accepted, but not yet handed over, forgets it unclosed.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        await asyncio.sleep(0)
+        server.close()
         for task, writer in self._serving.items():
             task.cancel()
             writer.transport.abort()  # a task that never began closes nothing
         await asyncio.gather(*list(self._serving), return_exceptions=True)
-        self._server = None
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._serve(reader, writer), name="plant.http")
         self._serving[task] = writer
         task.add_done_callback(self._serving.pop)
