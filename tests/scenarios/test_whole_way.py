@@ -328,7 +328,7 @@ def test_the_mirrors_command_prints_what_it_verified(tmp_path, broker, as_json):
 
 
 def test_the_demonstration_ends_by_itself_with_equal_twins():
-    done = subprocess.run([*COMMAND, "demo", "--seconds", "30", "--json"], capture_output=True, text=True, timeout=80)
+    done = subprocess.run([*COMMAND, "demo", "--seconds", "45", "--json"], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["equal"] is True
