@@ -39,7 +39,7 @@ class Lead(NamedTuple):
 class Charts:
     """Charts with the reference values `ks`. `bar` is the decades at which they should be most exact."""
 
-    __slots__ = ("_bar", "_heard", "_ks", "_rows", "_sides", "_widening")
+    __slots__ = ("_bar", "_ks", "_rows", "_sides")
 
     def __init__(self, ks: tuple[float, ...], bar: float) -> None:
         self._ks = ks
@@ -51,19 +51,19 @@ class Charts:
         """Allow for a reference that is off by a standard error, in sigma; to an eighth, so that variables share it."""
         if standard_error > 0.0:
             standard_error = math.exp(round(8 * math.log(standard_error)) / 8)
-        self._widening = ALLOWANCE * standard_error
-        self._rows = _rows(self._ks, self._bar, self._widening)
+        self._rows = _rows(self._ks, self._bar, ALLOWANCE * standard_error)
 
     def reset(self) -> None:
         """Begin anew."""
-        self._heard = 0
         # Of each side its height, and the place and wall time of the reading with which it left zero: in one array of
         # doubles, which weighs a third of lists.
         self._sides = array("d", [0.0]) * (3 * 2 * len(self._ks))
 
-    def update(self, z: float, at_ms: int) -> float:
-        """Take the statistic, standardised and clipped; return the decades of the highest chart, at least 0."""
-        heard = self._heard = self._heard + 1
+    def update(self, z: float, heard: int, at_ms: int) -> float:
+        """Take the statistic, standardised and clipped; return the decades of the highest chart, at least 0.
+
+        `heard` is the place of the reading, counted on from that of the one before.
+        """
         sides = self._sides
         best = 0.0
         at = 0
@@ -101,25 +101,34 @@ class Charts:
         """The decades above which readings had better not teach what is usual."""
         return self._bar * SUSPICION
 
-    def lead(self) -> Lead:
-        """Return what the highest chart says of the change; only when one stands above zero."""
-        heights = [self._rows[side // 2][1] + self._rows[side // 2][2] * s for side, s in enumerate(self._sides[0::3])]
+    @property
+    def decades(self) -> float:
+        """What the last statistic has come to, as `update` returned it."""
+        return max(0.0, *self._decades())
+
+    def lead(self, heard: int) -> Lead:
+        """Return what the highest chart says of the change, at a reading; only when one stands above zero."""
+        heights = self._decades()
         side = max(range(len(heights)), key=heights.__getitem__)
         height, left, left_ms = self._sides[3 * side : 3 * side + 3]
-        readings = max(1, self._heard - int(left) + 1)
+        readings = max(1, heard - int(left) + 1)
         mean = self._rows[side // 2][0] + height / readings
         return Lead(-1 if side % 2 else 1, mean, readings, int(left_ms))
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [self._widening, self._heard, *self._sides]
+        return [self._rows[0][0] - self._ks[0], *self._sides]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        found = figures(state, 2 + 3 * 2 * len(self._ks))
+        found = figures(state, 1 + 3 * 2 * len(self._ks))
         self.widen(abs(found[0]) / ALLOWANCE)
-        self._heard = int(found[1])
-        self._sides = array("d", [max(0.0, each) for each in found[2:]])
+        self._sides = array("d", [max(0.0, each) for each in found[1:]])
+
+    def _decades(self) -> list[float]:
+        """Return those of each side of each chart."""
+        rows = [row for row in self._rows for _ in ("rise", "fall")]
+        return [base + per * s if s else 0.0 for s, (_, base, per) in zip(self._sides[0::3], rows, strict=True)]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -42,13 +42,13 @@ def look_back(expected: Expected, base: Baseline, bar: float, changes: Sequence[
     charts.widen(expected.standard_error)
     step, found, before = Step(), [], None
     longest_ms = GAP * expected.interval_ms
-    for at_ms, value in _held(changes, expected.interval_ms, until_ms):
+    for heard, (at_ms, value) in enumerate(_held(changes, expected.interval_ms, until_ms), 1):
         step.value, step.at_ms = value, at_ms
         step.follows = before is not None and at_ms - before <= longest_ms
         before = at_ms
         expected.innovate(step)
         season = expected.profile.offset(at_ms) if expected.profile is not None else 0.0
-        found.append(Seen(at_ms, value, expected.mean + season, charts.update(step.z, at_ms)))
+        found.append(Seen(at_ms, value, expected.mean + season, charts.update(step.z, heard, at_ms)))
         if expected.block_is_full:
             expected.learn(trusted=False)  # nothing of it is learned
     return found

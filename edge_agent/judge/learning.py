@@ -114,11 +114,11 @@ class LongRun:
     not, but an alarm counts as loud ones: a variable that alarms over and over wanders by nature.
     """
 
-    __slots__ = ("_heard", "_in_span", "_span", "_sum", "taken")
+    __slots__ = ("_heard", "_in_span", "_sum", "taken")
 
     def __init__(self) -> None:
-        self._heard = array("d", [0.0] * 4)  # the loudness of blocks and of long spans: see `_blocks`
-        self._sum = self._span = 0.0
+        self._heard = array("d", [0.0] * 5)  # the loudness of blocks and of long spans, in one array; `_span`
+        self._sum = 0.0
         self._in_span = 0
         self.taken = 0
 
@@ -129,6 +129,15 @@ class LongRun:
     @property
     def _spans(self) -> "Loudness":
         return Loudness(self._heard[2], self._heard[3])
+
+    @property
+    def _span(self) -> float:
+        """The sum of the long span under way."""
+        return self._heard[4]
+
+    @_span.setter
+    def _span(self, total: float) -> None:
+        self._heard[4] = total
 
     def prime(self, figures: Sequence[float]) -> None:
         """Measure the warm-up."""
@@ -184,12 +193,12 @@ class LongRun:
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [*self._heard, self._sum, self.taken, self._span, self._in_span]
+        return [*self._heard, self._sum, self.taken, self._in_span]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        blocks, loud, spans, louder, self._sum, taken, self._span, in_span = figures(state, 8)
-        self._heard = array("d", [max(0.0, blocks), loud, max(0.0, spans), louder])
+        blocks, loud, spans, louder, span, self._sum, taken, in_span = figures(state, 8)
+        self._heard = array("d", [max(0.0, blocks), loud, max(0.0, spans), louder, span])
         self.taken, self._in_span = int(taken), int(in_span)
 
     def _hear(self, loudness: "Loudness", *, of_spans: bool) -> None:

@@ -35,7 +35,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 3
+VERSION = 4
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -182,7 +182,7 @@ class Monitor:
         elapsed_ns = mono_ns - self._mono_ns
         self._mono_ns = mono_ns
         self._at_ms = at_ms
-        self._heard += 1
+        step.heard = self._heard = self._heard + 1
         step.value, step.at_ms, step.mono_ns, step.elapsed_ns = value, at_ms, mono_ns, elapsed_ns
         if self._trust < 1.0:
             self._regain()

@@ -6,6 +6,8 @@ season, with a memory of about a week of them; the mean has no part in it, so th
 
 A weekday is told by what it changes against the day before: by how much the level steps at midnight, and by which
 factor the season's swing is larger. What one week did is expected of the next, where it was more than noise.
+
+Sums over bins and tables are kept in single precision: a thousand variables have them, and noise is far coarser.
 """
 
 import math
@@ -32,6 +34,7 @@ LOUDEST, STILLEST = 4.0, 0.25
 """How far a phase's scatter may lie from the whole day's."""
 DAY_MS = 86_400_000
 WEEK = 7
+TODAY = 5
 LEAST_DAY = 12.0
 """Readings that a day must have to be remembered."""
 MOST_FACTOR = 4.0
@@ -39,6 +42,8 @@ SURE = 4.0
 """Standard errors beyond which a weekday is believed to differ."""
 UNKNOWN = -1e300
 """In place of what no weekday has told yet."""
+FURTHEST = 1e30
+"""A deviation beyond is taken as lying here: sums of them stay finite in single precision."""
 
 
 class Profile:
@@ -47,10 +52,9 @@ class Profile:
     __slots__ = (
         "_bins",
         "_day",
+        "_days",
         "_season",
-        "_today",
         "_waves",
-        "_week",
         "curve",
         "factor",
         "midnight_ms",
@@ -69,11 +73,10 @@ class Profile:
         self.midnight_ms = 0
         """Wall time at which the day is over."""
         self._season = -1
-        self._bins = array("d", [0.0]) * (3 * BINS)  # number, sum and sum of places of each bin
-        self._waves = array("d", [0.0]) * (2 * PHASES)  # number and sum of the transformed innovations
+        self._bins = array("f", [0.0]) * (3 * BINS)  # number, sum and sum of places of each bin
+        self._waves = array("f", [0.0]) * (2 * PHASES)  # number and sum of the transformed innovations
         self._day = -1  # since 1970
-        self._today = array("d", [0.0]) * 5  # number, and sums of value, curve, their product and the curve's square
-        self._week = [UNKNOWN] * (2 * WEEK)  # of each weekday the level when it was last seen, and then the factor
+        self._days: array[float] | None = None  # of today and the weekdays: see `_begin_days`
 
     def offset(self, at_ms: int) -> float:
         """Return what the season adds to the mean at a wall time; 0 without a curve."""
@@ -91,6 +94,7 @@ class Profile:
 
     def add(self, at_ms: int, deviation: float) -> bool:
         """Take the deviation of a reading from the mean, season and all; return whether a new season has begun."""
+        deviation = _bounded(deviation)
         season, at = divmod(at_ms, self.period_ms)
         place = at * BINS / self.period_ms
         bins, low = self._bins, 3 * int(place)
@@ -110,18 +114,18 @@ class Profile:
 
     def add_day(self, at_ms: int, value: float) -> None:
         """Take a reading for its weekday; only with a curve."""
-        curve, today = self.curve, self._today
+        curve, days = self.curve, self._days or self._begin_days()
         assert curve is not None
         usual = curve[at_ms % self.period_ms * KNOTS // self.period_ms]
-        today[0] += 1.0
-        today[1] += value
-        today[2] += usual
-        today[3] += value * usual
-        today[4] += usual * usual
+        days[0] += 1.0
+        days[1] += value
+        days[2] += usual
+        days[3] += value * usual
+        days[4] += usual * usual
 
     def teach_days(self, values: Iterable[float], times_ms: Iterable[int], noise: float) -> None:
         """Begin with the weekdays that a warm-up has seen; `noise` as for `turn_day`."""
-        self._day, self.midnight_ms, self._week = -1, 0, [UNKNOWN] * (2 * WEEK)
+        self._day, self.midnight_ms, self._days = -1, 0, None
         for value, at_ms in zip(values, times_ms, strict=True):
             if at_ms >= self.midnight_ms:
                 self.turn_day(at_ms, noise)
@@ -132,19 +136,24 @@ class Profile:
 
         `noise` is the sigma of a sum of readings, for one reading: only what is far beyond it is believed.
         """
-        week, day, was = self._week, at_ms // DAY_MS, self._day
-        number, total, curve, cross, square = self._today
-        old = week[was % WEEK]
-        self._day, self._today, self.midnight_ms = day, array("d", [0.0]) * 5, (day + 1) * DAY_MS
+        day, was = at_ms // DAY_MS, self._day
+        self._day, self.midnight_ms = day, (day + 1) * DAY_MS
+        if self.curve is None and self._days is None:
+            return 0.0
+        days = self._days or self._begin_days()
+        number, total, curve, cross, square = days[:TODAY]
+        days[:TODAY] = array("d", [0.0]) * TODAY
         if self.curve is None:
             return 0.0
+        now_at, was_at = TODAY + day % WEEK, TODAY + was % WEEK
+        old = days[was_at]
         if was >= 0 and number >= LEAST_DAY and (spread := square - curve * curve / number) > 0.0:
             factor = (cross - curve * total / number) / spread
             if abs(factor - 1) < SURE * noise / math.sqrt(spread):
                 factor = 1.0
-            week[WEEK + was % WEEK] = min(MOST_FACTOR, max(0.0, factor))
-            week[was % WEEK] = (total - factor * curve) / number
-        now, factor = week[day % WEEK], week[WEEK + day % WEEK]
+            days[was_at + WEEK] = min(MOST_FACTOR, max(0.0, factor))
+            days[was_at] = (total - factor * curve) / number
+        now, factor = days[now_at], days[now_at + WEEK]
         self.factor = 1.0 if factor == UNKNOWN else factor
         step = now - old if day == was + 1 and UNKNOWN not in (old, now) else 0.0
         return step if number and abs(step) > SURE * noise * math.sqrt(2 / number) else 0.0
@@ -180,13 +189,22 @@ class Profile:
         """Take note that the level the deviations are from has moved up by `by`."""
         bins = self._bins
         for low in range(0, 3 * BINS, 3):
-            bins[low + 1] -= by * bins[low]
+            bins[low + 1] = _bounded(bins[low + 1] - by * bins[low])
 
     def centre(self) -> float:
         """Return the mean over the season of the deviations gathered: of the bins, however often each was seen."""
         bins = self._bins
         means = [bins[low + 1] / bins[low] for low in range(0, 3 * BINS, 3) if bins[low] > 0.0]
         return math.fsum(means) / len(means) if means else 0.0
+
+    def _begin_days(self) -> "array[float]":
+        """Make room for today and the weekdays.
+
+        Of today the number of readings, and the sums of their values, of the curve, of both multiplied and of the
+        curve's square; then of each weekday the level when it was last seen; then of each its factor.
+        """
+        self._days = array("d", [0.0] * TODAY + [UNKNOWN] * (2 * WEEK))
+        return self._days
 
     def _fit_scatter(self) -> None:
         waves = self._waves
@@ -197,27 +215,26 @@ class Profile:
         if usual <= 0.0:
             return
         shrunk = [(waves[low + 1] + FEW * usual) / (waves[low] + FEW) / usual for low in range(0, 2 * PHASES, 2)]
-        self.scatter = array("d", [1 / min(LOUDEST, max(STILLEST, share**1.5)) for share in shrunk])
+        self.scatter = array("f", [1 / min(LOUDEST, max(STILLEST, share**1.5)) for share in shrunk])
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
         return [
-            self.seasons, self._season, self._day, self.factor, list(self._bins), list(self._waves), list(self._today),
-            list(self._week), None if self.curve is None else list(self.curve),
-            None if self.scatter is None else list(self.scatter),
+            self.seasons, self._season, self._day, self.factor, list(self._bins), list(self._waves),
+            *(None if each is None else list(each) for each in (self._days, self.curve, self.scatter)),
         ]  # fmt: skip
 
     def resume(self, raw: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        state = parts(raw, 10)
+        state = parts(raw, 9)
         seasons, season, day, self.factor = figures(state[:4], 4)
         self.seasons, self._season, self._day = int(seasons), int(season), int(day)
         self.midnight_ms = (self._day + 1) * DAY_MS
-        self._bins = array("d", figures(state[4], 3 * BINS))
-        self._waves = array("d", figures(state[5], 2 * PHASES))
-        self._today, self._week = array("d", figures(state[6], 5)), list(figures(state[7], 2 * WEEK))
-        self.curve = None if state[8] is None else array("d", figures(state[8], KNOTS))
-        self.scatter = None if state[9] is None else array("d", figures(state[9], PHASES))
+        self._bins = _single(figures(state[4], 3 * BINS))
+        self._waves = _single(figures(state[5], 2 * PHASES))
+        self._days = None if state[6] is None else array("d", figures(state[6], TODAY + 2 * WEEK))
+        self.curve = None if state[7] is None else _single(figures(state[7], KNOTS))
+        self.scatter = None if state[8] is None else _single(figures(state[8], PHASES))
 
 
 def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
@@ -236,7 +253,15 @@ def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
     if found is None:
         return None
     waves = [_terms(knot / KNOTS, harmonics) for knot in range(KNOTS)]
-    return array("d", [math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves])
+    return _single([math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves])
+
+
+def _bounded(deviation: float) -> float:
+    return max(-FURTHEST, min(FURTHEST, deviation))
+
+
+def _single(figures: Iterable[float]) -> "array[float]":
+    return array("f", map(_bounded, figures))
 
 
 def _terms(phase: float, harmonics: int) -> tuple[float, ...]:

@@ -4,12 +4,26 @@
 class Step:
     """One good reading. It is filled anew for each, so that a thousand readings a second make no garbage."""
 
-    __slots__ = ("again", "at_ms", "deviation", "elapsed_ns", "error", "follows", "mono_ns", "ready", "value", "z")
+    __slots__ = (
+        "again",
+        "at_ms",
+        "deviation",
+        "elapsed_ns",
+        "error",
+        "follows",
+        "heard",
+        "mono_ns",
+        "ready",
+        "value",
+        "z",
+    )
 
     def __init__(self) -> None:
         self.value = 0.0
         self.at_ms = 0
         self.mono_ns = 0
+        self.heard = 0
+        """Which reading of its variable it is, from 1."""
         self.elapsed_ns = 0
         """Since the reading before; at most 0 when that is not known."""
         self.follows = False

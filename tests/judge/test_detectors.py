@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.judge.detectors.missing import LEAST_HOLE, Missing
 from edge_agent.judge.monitor import Monitor, registry
+from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Subject
 from edge_agent.model.checked import Name, Seconds
 from edge_agent.model.profile import PathPoint
@@ -219,6 +221,13 @@ def test_no_stream_breaks_it_or_makes_it_grow(name):
         assert "nan" not in finding.sentence
         assert "inf" not in finding.sentence
     json.dumps(watched.to_state(), allow_nan=False)
+
+
+def test_the_first_hole_after_a_month_of_good_readings_is_weighed():
+    missing, step = Missing(), Step()
+    for _ in range(2_250_000):  # a halving in each 2048, until nothing was left of the share of holes
+        missing.update(step)
+    assert [missing.missed() for _ in range(LEAST_HOLE)][-1] > 0
 
 
 def _size(watched):

@@ -154,5 +154,5 @@ def test_charts_see_a_shift_as_soon_as_the_table_says(shift):
     runs, rng = [], random.Random(f"runs {shift}")
     for _ in range(400):
         charts = Charts((k,), bar)
-        runs.append(next(n for n in range(1, 10_000) if charts.update(rng.gauss(shift, 1), n) > bar))
+        runs.append(next(n for n in range(1, 10_000) if charts.update(rng.gauss(shift, 1), n, n) > bar))
     assert sum(runs) / len(runs) == pytest.approx(TABLE[k, h][SHIFTS.index(shift)], rel=0.12)

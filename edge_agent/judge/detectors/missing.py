@@ -43,14 +43,14 @@ def begin(subject: Subject, settings: DriftSettings) -> "Missing | None":  # noq
 class Missing:
     """The holes of one variable."""
 
-    __slots__ = ("_good", "_good_ms", "_holes", "_interval_ns", "_longest", "_run", "open")
+    __slots__ = ("_good", "_good_ms", "_holes", "_interval_ms", "_longest", "_run", "open")
 
     kind = "missing"
     share = SHARE
 
     def __init__(self) -> None:
         self.open: Hole | None = None
-        self._interval_ns = 0.0
+        self._interval_ms = 0.0
         self._good, self._holes = PRIOR_GOOD, PRIOR_HOLES
         self._run = 0
         self._longest = 0.0
@@ -58,14 +58,14 @@ class Missing:
 
     def learn(self, learned: Learned) -> None:
         """Set out from the usual interval."""
-        self._interval_ns = learned.expected.interval_ms * 1e6
+        self._interval_ms = learned.expected.interval_ms
 
     def update(self, step: Step) -> float:
         """Take a good reading; return the decades of the hole before it."""
         late = 0
-        interval = self._interval_ns
-        if interval and step.elapsed_ns > 2.5 * interval and not self._run:
-            late = min(round(step.elapsed_ns / interval) - 1, 1_000_000)
+        interval_ms = self._interval_ms
+        if interval_ms and step.elapsed_ns > 2.5e6 * interval_ms and not self._run:
+            late = min(round(step.elapsed_ns / (1e6 * interval_ms)) - 1, 1_000_000)
         if late or self._run:
             decades = self._rarity(late) if step.ready and late else 0.0
             self._count(max(late, self._run))
@@ -74,7 +74,7 @@ class Missing:
             self._good += 1.0
             if self._good > MEMORY:
                 self._good *= 0.5
-                self._holes *= 0.5
+                self._holes = max(PRIOR_HOLES, self._holes * 0.5)
         if self.open is not None:
             self._back(self.open)
         self._good_ms = step.at_ms
@@ -104,7 +104,7 @@ class Missing:
         """Return the open hole in words."""
         assert self.open is not None
         hole = self.open
-        usual = f", usually each {span(self._interval_ns / 1e9)}" if self._interval_ns else ""
+        usual = f", usually each {span(self._interval_ms / 1e3)}" if self._interval_ms else ""
         return f"{subject.path} gave no good reading after {clock(hole.since_ms)}{usual}; {hole.readings} or more are missing"
 
     def _rarity(self, run: int) -> float:
@@ -124,14 +124,14 @@ class Missing:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._interval_ns, self._good, self._holes, self._run, self._longest, self._good_ms]
+        own = [self._interval_ms, self._good, self._holes, self._run, self._longest, self._good_ms]
         return [own, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
         own, hole = parts(state, 2)
-        interval, good, holes, run, self._longest, good_ms = figures(own, 6)
-        self._interval_ns, self._good, self._holes = max(0.0, interval), max(1.0, good), max(PRIOR_HOLES, holes)
+        interval_ms, good, holes, run, self._longest, good_ms = figures(own, 6)
+        self._interval_ms, self._good, self._holes = max(0.0, interval_ms), max(1.0, good), max(PRIOR_HOLES, holes)
         self._run, self._good_ms = int(run), int(good_ms)
         if hole is not None:
             self.open = Hole(*map(int, figures(hole, 4)))

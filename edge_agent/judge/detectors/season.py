@@ -26,6 +26,10 @@ WIDENING = 1.5
 """By how much the energy is taken to be smaller, for what a fitted season does not know of itself."""
 
 
+NOTHING = array("d", [0.0]) * BINS
+"""Shared by all, and never changed in place: most have gathered nothing."""
+
+
 class Odd(NamedTuple):
     """A season that was not as usual."""
 
@@ -56,7 +60,7 @@ class Season:
         self._began_ms = 0
         self._count = 0
         self._swing = 0.0
-        self._sums = array("d", [0.0]) * BINS
+        self._sums = NOTHING
 
     def learn(self, learned: Learned) -> None:
         """Set out from a baseline."""
@@ -71,6 +75,8 @@ class Season:
         decades = 0.0
         if season != self._season:
             decades = self._weigh(step.at_ms, season)
+        if self._sums is NOTHING:
+            self._sums = array("d", NOTHING)
         self._sums[at * BINS // self._period_ms] += step.z
         self._count += 1
         return decades
@@ -82,7 +88,7 @@ class Season:
 
     def reset(self) -> None:
         """Forget the season under way: its phases are not comparable any more."""
-        self._sums = array("d", [0.0]) * BINS
+        self._sums = NOTHING
         self._count = 0
         self._season = -1
 
@@ -108,7 +114,7 @@ class Season:
         if whole and decades < 1.0:
             self.open = None
         self._season, self._began_ms, self._count = season, at_ms, 0
-        self._sums = array("d", [0.0]) * BINS
+        self._sums = NOTHING
         return decades
 
     def _rarity(self) -> float:
@@ -129,14 +135,18 @@ class Season:
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
         own = [self._season, self._began_ms, self._count, self._swing]
-        return [own, list(self._sums), None if self.open is None else list(self.open)]
+        return [
+            own,
+            None if self._sums is NOTHING else list(self._sums),
+            None if self.open is None else list(self.open),
+        ]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
         own, sums, odd = parts(state, 3)
         season, began_ms, count, self._swing = figures(own, 4)
         self._season, self._began_ms, self._count = int(season), int(began_ms), int(count)
-        self._sums = array("d", figures(sums, BINS))
+        self._sums = NOTHING if sums is None else array("d", figures(sums, BINS))
         if odd is not None:
             since_ms, raised_ms, swing = figures(odd, 3)
             self.open = Odd(int(since_ms), int(raised_ms), swing)

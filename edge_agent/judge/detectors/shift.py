@@ -35,7 +35,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":
 class Shift:
     """The charts of one variable, and the shift that is open."""
 
-    __slots__ = ("_base", "_charts", "_expected", "_warmup", "decades", "open")
+    __slots__ = ("_base", "_charts", "_expected", "_warmup", "open")
 
     kind = "shift"
     share = SHARE
@@ -45,8 +45,6 @@ class Shift:
         self._charts: Charts | None = None
         self._expected: Expected | None = None
         self._base: Baseline | None = None
-        self.decades = 0.0
-        """What the last reading has come to."""
         self.open: Departure | None = None
 
     def learn(self, learned: Learned) -> None:
@@ -64,8 +62,7 @@ class Shift:
             return 0.0
         charts = self._charts
         assert charts is not None
-        decades = self.decades = charts.update(step.z, step.at_ms)
-        return decades
+        return charts.update(step.z, step.heard, step.at_ms)
 
     def alarm(self, step: Step) -> None:
         """Open a shift from what the highest chart has seen, or take the open one to its new level."""
@@ -73,7 +70,7 @@ class Shift:
         assert charts is not None
         assert expected is not None
         assert base is not None
-        lead = charts.lead()
+        lead = charts.lead(step.heard)
         level = expected.level(lead.sign, lead.mean, lead.readings, step)
         away = level + expected.mean - base.mean
         if self.open is None:
@@ -97,6 +94,11 @@ class Shift:
         """Take the baseline up by what the weekday asks for."""
         if self._base is not None:
             self._base = self._base._replace(mean=self._base.mean + by)
+
+    @property
+    def decades(self) -> float:
+        """What the last reading has come to."""
+        return 0.0 if self._charts is None else self._charts.decades
 
     @property
     def base(self) -> Baseline | None:

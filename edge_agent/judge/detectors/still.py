@@ -49,17 +49,17 @@ def begin(subject: Subject, settings: DriftSettings) -> "NearlyStuck | None":  #
 class NearlyStuck:
     """The steps of one variable."""
 
-    __slots__ = ("_base", "_before", "_mean", "_sigma", "_since_ms", "_slope", "_sum", "_unit", "open")  # fmt: skip
+    __slots__ = ("_before", "_line", "_per", "_since_ms", "_sum", "_usual", "open")
 
     kind = "still"
     share = SHARE
 
     def __init__(self) -> None:
         self.open: Numb | None = None
-        self._base, self._slope = line(K, 5.0)
-        self._unit = 0.0
+        self._line = line(K, 5.0)
+        self._usual = self._per = 0.0
+        """A step falls short of the usual one by `_usual` - `_per` · step^(2/3), in sigma; 0 when nothing is usual."""
         self._before = math.nan
-        self._mean, self._sigma = 0.0, 1.0
         self._sum = 0.0
         self._since_ms = 0
 
@@ -68,27 +68,25 @@ class NearlyStuck:
         values = learned.values
         steps = [abs(b - a) for a, b in itertools.pairwise(values)]
         moved = [step for step in steps if step > 0.0]
-        self._base, self._slope = line(K, learned.bar)
+        self._line = line(K, learned.bar)
+        self._usual = self._per = 0.0
         if len(moved) < LEAST_STEPS or len(moved) < CALM * len(steps):
-            self._unit = 0.0
             return
-        self._unit = 1 / (math.fsum(moved) / len(moved))
-        sizes = [min(step * self._unit, 10.0) ** POWER for step in steps]
-        self._mean = math.fsum(sizes) / len(sizes)
-        self._sigma = math.sqrt(math.fsum((w - self._mean) ** 2 for w in sizes) / len(sizes))
+        unit = 1 / (math.fsum(moved) / len(moved))
+        sizes = [min(step * unit, 10.0) ** POWER for step in steps]
+        mean = math.fsum(sizes) / len(sizes)
+        sigma = math.sqrt(math.fsum((w - mean) ** 2 for w in sizes) / len(sizes))
         # The least that a step can show must lie far enough below, or the chart cannot rise.
-        if self._sigma < LEAST_SIGMA or self._mean < 1.3 * K * self._sigma:
-            self._unit = 0.0
+        if sigma >= LEAST_SIGMA and mean >= 1.3 * K * sigma:
+            self._usual, self._per = mean / sigma, unit**POWER / sigma
 
     def update(self, step: Step) -> float:
         """Take a reading; return the decades of the chart."""
         before, self._before = self._before, step.value
-        unit = self._unit
-        if unit == 0.0 or not step.follows or not step.ready:
+        usual = self._usual
+        if usual == 0.0 or not step.follows or not step.ready:
             return 0.0
-        size = step.value - before
-        w = math.pow(abs(size) * unit, POWER)
-        low = (self._mean - w) / self._sigma
+        low = usual - self._per * math.pow(abs(step.value - before), POWER)
         if self.open is not None:
             self._wake(self.open, low)
             return 0.0
@@ -99,7 +97,8 @@ class NearlyStuck:
         if self._sum == 0.0:
             self._since_ms = step.at_ms
         self._sum = total
-        return self._base + self._slope * total
+        base, slope = self._line
+        return base + slope * total
 
     def alarm(self, step: Step) -> None:
         """Open what the chart has seen."""
@@ -128,15 +127,15 @@ class NearlyStuck:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._base, self._slope, self._unit, self._mean, self._sigma, self._sum, self._since_ms]
+        own = [self._usual, self._per, self._sum, self._since_ms]
         before = None if self._before != self._before else self._before
         return [own, before, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
-        """Go on from what `to_state` returned. Raises WireError."""
+        """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         own, before, numb = parts(state, 3)
-        self._base, self._slope, self._unit, self._mean, sigma, self._sum, since_ms = figures(own, 7)
-        self._sigma, self._since_ms = max(1e-9, sigma), int(since_ms)
+        usual, per, self._sum, since_ms = figures(own, 4)
+        self._usual, self._per, self._since_ms = max(0.0, usual), max(0.0, per), int(since_ms)
         self._before = math.nan if before is None else figures([before], 1)[0]
         if numb is not None:
             self.open = Numb(*map(int, figures(numb, 3)))

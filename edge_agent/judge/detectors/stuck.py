@@ -43,7 +43,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Stuck | None":  # noqa:
 class Stuck:
     """The runs of one variable."""
 
-    __slots__ = ("_changes", "_longest", "_per", "_repeats", "_run", "_since_ms", "_value", "open")
+    __slots__ = ("_changes", "_longest", "_repeats", "_run", "_since_ms", "_value", "open")
 
     kind = "stuck"
     share = SHARE
@@ -56,7 +56,6 @@ class Stuck:
         self._run = 0
         self._since_ms = 0
         self._value = math.nan
-        self._per = 0.0
 
     def learn(self, learned: Learned) -> None:
         """Do nothing: the rate of repeats was learned with each reading."""
@@ -75,7 +74,10 @@ class Stuck:
         run = self._run = self._run + 1
         if self.open is not None or run < LEAST_RUN or run <= LONGER * self._longest or not step.ready:
             return 0.0
-        return run * self._per
+        if self._changes < LEAST_CHANGES:
+            return 0.0
+        repeats, changes = self._repeats + PRIOR_REPEATS, self._changes + PRIOR_CHANGES
+        return -run * math.log10(repeats / (repeats + changes))
 
     def alarm(self, step: Step) -> None:
         """Open the run under way."""
@@ -97,18 +99,12 @@ class Stuck:
         return f"{subject.path} is stuck at {value} since {clock(self.open.since_ms)}; it had shown {usual} in a row at most"
 
     def _end_run(self) -> None:
-        if self._value == self._value:
-            if self.open is None:
-                self._repeats += self._run
-                self._changes += 1.0
-                self._longest = max(self._longest, self._run)
-            self._weigh()
+        if self._value == self._value and self.open is None:
+            self._repeats += self._run
+            self._changes += 1.0
+            self._longest = max(self._longest, self._run)
         self.open = None
         self._run = 0
-
-    def _weigh(self) -> None:
-        repeats, changes = self._repeats + PRIOR_REPEATS, self._changes + PRIOR_CHANGES
-        self._per = 0.0 if self._changes < LEAST_CHANGES else -math.log10(repeats / (repeats + changes))
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
@@ -123,7 +119,6 @@ class Stuck:
         self._repeats, self._changes = max(0.0, repeats), max(0.0, changes)
         self._longest, self._run, self._since_ms = int(longest), int(run), int(since_ms)
         self._value = math.nan if value is None else figures([value], 1)[0]
-        self._weigh()
         if still is not None:
             since_ms, raised_ms, at, usual = figures(still, 4)
             self.open = Still(int(since_ms), int(raised_ms), at, usual)

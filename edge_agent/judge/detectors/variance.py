@@ -60,7 +60,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # no
 class Variance:
     """The charts of one variable's scatter."""
 
-    __slots__ = ("_charts", "_expected", "_long_run", "_mean", "_per", "_sigma", "_size", "_squares", "_total", "open")
+    __slots__ = ("_charts", "_expected", "_long_run", "_mean", "_per", "_sigma", "_size", "open")
 
     kind = "variance"
     share = SHARE
@@ -71,7 +71,6 @@ class Variance:
         self._expected: Expected | None = None
         self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
         self._size = 0.0
-        self._total = self._squares = 0.0
         self._long_run = LongRun()
 
     def learn(self, learned: Learned) -> None:
@@ -80,9 +79,9 @@ class Variance:
         self._charts = Charts(KS, learned.bar)
         sizes = [min(abs(error), LARGEST) ** POWER for error in learned.errors]
         self._size = PRIOR + len(sizes)
-        self._total = PRIOR * MEAN + math.fsum(sizes)
-        self._squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(w * w for w in sizes)
-        self._stand_on()
+        self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
+        squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(w * w for w in sizes)
+        self._sigma = math.sqrt(max(LEAST_SIGMA**2, squares / self._size - self._mean**2))
         self._long_run.prime([(w - self._mean) / self._sigma for w in sizes])
         self._stand_on()
 
@@ -101,7 +100,7 @@ class Variance:
         plain = (w - self._mean) / self._sigma
         plain = min(plain, CLIP)
         long_run.add(plain)
-        decades = charts.update(plain * self._per, step.at_ms)
+        decades = charts.update(plain * self._per, step.heard, step.at_ms)
         if long_run.taken >= BLOCK:
             self._learn(charts, decades)
         return decades
@@ -111,7 +110,7 @@ class Variance:
         charts, expected = self._charts, self._expected
         assert charts is not None
         assert expected is not None
-        lead = charts.lead()
+        lead = charts.lead(step.heard)
         mean = self._mean + lead.sign * lead.mean * self._sigma / self._per
         ratio = max(mean / self._mean, 0.01) ** (1 / POWER)
         was = 1.0 if self.open is None else self.open.ratio
@@ -158,34 +157,32 @@ class Variance:
         """Learn the block that is full, unless it is under suspicion."""
         trusted = decades < charts.suspicion
         if trusted and self._size < ENOUGH:
-            total = self._long_run.total * self._sigma
-            self._total += total + BLOCK * self._mean
-            self._squares += BLOCK * (self._sigma**2 + self._mean**2) + 2 * self._mean * total
             self._size += BLOCK
+            by = self._long_run.total * self._sigma / self._size
+            self._mean += by
+            self._sigma = math.sqrt(max(LEAST_SIGMA**2, self._sigma**2 - by**2))
         self._long_run.end_block(trusted=trusted)
         self._stand_on()
 
     def _stand_on(self) -> None:
         assert self._charts is not None
-        self._mean = self._total / self._size
-        self._sigma = math.sqrt(max(LEAST_SIGMA**2, self._squares / self._size - self._mean**2))
         self._per = 1 / self._long_run.factor()
         self._charts.widen(standard_error(self._size))
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._size, self._total, self._squares]
+        own = [self._size, self._mean, self._sigma]
         charts = None if self._charts is None else self._charts.to_state()
         return [own, self._long_run.to_state(), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         own, long_run, charts, change = parts(state, 4)
-        size, total, squares = figures(own, 3)
+        size, mean, sigma = figures(own, 3)
         self._long_run.resume(long_run)
         if self._charts is None:
             return
-        self._size, self._total, self._squares = max(1.0, size), max(1e-6, total), squares
+        self._size, self._mean, self._sigma = max(1.0, size), max(1e-6, mean), max(LEAST_SIGMA, sigma)
         self._stand_on()
         self._charts.resume(charts)
         if change is not None:
