@@ -190,6 +190,7 @@ write_requirements() {
 
 root='' # of another file system, with --root
 changed=()
+next=() # what a person does now, said last
 
 # Do something to the system, and remember what it was.
 change() {
@@ -311,22 +312,28 @@ check_configuration() {
     refuse 'this version does not accept /etc/edge-agent/agent.toml; what was installed before goes on unchanged'
 }
 
-# Have the service start with the machine, and now, unless nobody has said yet what to read.
+# Have the service start with the machine, and now; but not before somebody has said what to read: the first start
+# begins a log that keeps the gateway's name for ever.
 start_service() {
-    local wanted=$root/etc/systemd/system/multi-user.target.wants/edge-agent.service
-    if [[ ! -L $wanted ]]; then
-        change 'service enabled' install -d "$(dirname "$wanted")"
-        ln -s ../edge-agent.service "$wanted"
+    local wanted=$root/etc/systemd/system/multi-user.target.wants/edge-agent.service runs=''
+    if [[ -z $root && -d /run/systemd/system ]]; then
+        runs=yes
+        if ((${#changed[@]})); then systemctl daemon-reload; fi
     fi
-    if [[ -n $root || ! -d /run/systemd/system ]]; then
-        say 'systemd does not run here: the service starts when it does'
+    if cmp -s "$1" "$root/etc/edge-agent/agent.toml"; then
+        next=('next: say in /etc/edge-agent/agent.toml what to read (sudo nano /etc/edge-agent/agent.toml), then:'
+            '  sudo edge-agent check /etc/edge-agent/agent.toml && sudo systemctl enable --now edge-agent')
         return 0
     fi
-    if ((${#changed[@]})); then systemctl daemon-reload; fi
-    if cmp -s "$1" /etc/edge-agent/agent.toml; then
-        say 'next: say in /etc/edge-agent/agent.toml what to read, then: sudo systemctl restart edge-agent'
+    if [[ ! -L $wanted ]]; then
+        install -d "$(dirname "$wanted")"
+        change 'service enabled' ln -s ../edge-agent.service "$wanted"
+    fi
+    if [[ -z $runs ]]; then
+        next=('systemd does not run here: the service starts when it does')
     elif ((${#changed[@]})) || ! systemctl is-active -q edge-agent; then
         change 'service started' systemctl restart edge-agent
+        next=('next: sudo edge-agent status /etc/edge-agent/agent.toml --watch')
     fi
 }
 
@@ -374,6 +381,8 @@ run_install() {
     else
         say 'nothing to change: this version is installed'
     fi
+    local line
+    for line in "${next[@]}"; do say "$line"; done
 }
 
 run_uninstall() {

@@ -3,9 +3,11 @@
 Nothing connects here. A file that group or others may write is refused: it decides what the agent does.
 """
 
+import codecs
 import hashlib
 import math
 import os
+import re
 import stat
 import tomllib
 from collections import Counter
@@ -144,7 +146,8 @@ def load_profile(name: str, beside: Path | None = None) -> Profile:
         hint = close_match(name, known) or "profiles: " + ", ".join(known)
         raise ConfigError([Problem("profile", shown(name), "the name of a profile, or the path of one", hint)])
     problems: list[Problem] = []
-    raw = _parse(path, _read(path, problems), problems)
+    ours = path.parent in PROFILE_FOLDERS  # as safe as the code beside it: a umask of 002 is no reason to refuse it
+    raw = _parse(path, _read(path, problems, others_may_write=ours), problems)
     profile: Profile | None = None if raw is None else check(raw, Profile, f"{path.name}: ", problems)
     if profile is None or problems:
         raise ConfigError(problems)
@@ -163,16 +166,16 @@ def _profile_path(name: str, beside: Path | None) -> Path | None:
     return next((f / f"{name}.toml" for f in PROFILE_FOLDERS if (f / f"{name}.toml").is_file()), None)
 
 
-def _read(path: Path, problems: list[Problem]) -> bytes:
+def _read(path: Path, problems: list[Problem], *, others_may_write: bool = False) -> bytes:
     try:
-        mode = path.stat().st_mode
-        if stat.S_IMODE(mode) & (stat.S_IWGRP | stat.S_IWOTH):
-            found = f"mode {stat.S_IMODE(mode):04o}"
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not others_may_write:
+            found = f"mode {mode:04o}"
             problems.append(Problem(path.name, found, "a file only its owner may write", f"chmod go-w {path}"))
         with path.open("rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        problems.append(Problem(str(path), error.strerror or str(error), "a readable file"))
+        problems.append(Problem(str(path), error.strerror or str(error), "a readable file", _beside(path)))
         return b""
     if len(text) > _MAX_FILE_BYTES:
         problems.append(Problem(path.name, f"more than {_MAX_FILE_BYTES} bytes", "a configuration"))
@@ -180,17 +183,60 @@ def _read(path: Path, problems: list[Problem]) -> bytes:
     return text
 
 
+def _beside(path: Path) -> str:
+    """Return what was probably meant where a file cannot be read: another one there."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        there = sorted(each.name for each in folder.iterdir() if each.suffix == ".toml" and each != path)
+    except PermissionError:
+        return f"sudo, or as a user who may read {folder}"
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    if "agent.toml" in there:
+        there = ["agent.toml"]
+    return f"did you mean {folder / there[0]}?" if len(there) == 1 else f"ls -l {folder}"
+
+
 def _parse(path: Path, text: bytes, problems: list[Problem]) -> dict[str, Any] | None:
     if not text:
         if not problems:
-            problems.append(Problem(path.name, "an empty file", "TOML"))
+            problems.append(
+                Problem(path.name, "an empty file", "TOML", "reference/install/agent.toml is one to begin with")
+            )
         return None
     try:
         # Windows editors put a byte-order mark in front; TOML itself allows their line ends.
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problems.append(Problem(path.name, str(error), "TOML in UTF-8"))
-        return None
+        lines = text.decode("utf-8-sig")
+        return tomllib.loads(lines)
+    except UnicodeDecodeError as error:
+        problems.append(_not_utf_8(path, text, error.start))
+    except tomllib.TOMLDecodeError as error:
+        problems.append(_not_toml(path, lines, str(error)))
+    return None
+
+
+def _not_utf_8(path: Path, text: bytes, place: int) -> Problem:
+    """Say in which line what is not UTF-8 stands, or that all of it is in another code."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Problem(path.name, "text in UTF-16", "TOML in UTF-8", 'save it as "UTF-8"')
+    line = text.count(b"\n", 0, place) + 1
+    return Problem(f"{path.name}: line {line}", f"the byte 0x{text[place]:02x}", "TOML in UTF-8", 'save it as "UTF-8"')
+
+
+def _not_toml(path: Path, text: str, told: str) -> Problem:
+    """Say which line is not TOML, and show it."""
+    where = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", told)
+    if where is None:
+        return Problem(path.name, "a text that ends too early", "TOML", told)
+    what, line, column = where[1], int(where[2]), int(where[3])
+    written = text.split("\n")[line - 1]
+    if "\0" in written:
+        hint = "it is in UTF-16, or was cut off by a loss of power: write it anew"
+        return Problem(f"{path.name}: line {line}", "NUL bytes", "TOML in UTF-8", hint)
+    hint = f"{what[:1].lower()}{what[1:]}, column {column}"
+    if any(quote in written for quote in "“”„"):
+        hint += '; straight quotes are wanted: "'
+    return Problem(f"{path.name}: line {line}", shown(written.strip()), "TOML", hint)
 
 
 def _sources(settings: Settings, path: Path, problems: list[Problem]) -> Iterator[Source]:

@@ -6,6 +6,7 @@ from sites import METER, site, written
 
 from edge_agent.config import load, load_profile, profile_names
 from edge_agent.model.errors import ConfigError
+from edge_agent.model.layout import PROFILE_FOLDERS
 
 UPSTREAM = '[upstream]\nurl = "mqtt://127.0.0.1"\n'
 
@@ -48,7 +49,8 @@ CASES = [
     ("a mirror's key that is none", '[upstream]\nurl="mqtt://h"\nmirror_key="agent.toml"\n' + METER, "upstream.mirror_key", "an OpenSSH ed25519 public key"),
     ("a private key alone", '[upstream]\nurl="mqtts://h"\nkey_file="agent.toml"\n' + METER, "upstream.cert_file", "the certificate of key_file"),
     ("a table left out", "", "agent.toml: sources: got nothing", "required"),
-    ("not TOML", "[sync", "agent.toml: got", "TOML in UTF-8"),
+    ("not TOML", METER + "\n[sync", "agent.toml", "wanted TOML"),
+    ("curly quotes", METER.replace('"meter"', "“meter”"), 'got "name = “meter”", wanted TOML', "straight quotes"),
 ]  # fmt: skip
 
 
@@ -56,6 +58,55 @@ CASES = [
 def test_a_problem_says_where_and_what_was_wanted(tmp_path, name, text, place, wanted):
     found = problems(written(tmp_path, text))
     assert any(place in problem and wanted in problem for problem in found), found
+
+
+TEXT = '[agent]\nworld_id = "w"\ndata_dir = "data"\n' + METER.replace("{{", "{").replace("}}", "}")
+OTHER_BYTES = [
+    ("UTF-16", TEXT.encode("utf-16"), "agent.toml: got text in UTF-16, wanted TOML in UTF-8", "save it as"),
+    ("UTF-16 without a mark", TEXT.encode("utf-16-le"), "agent.toml: line 1: got NUL bytes", "UTF-16"),
+    ("what a power cut leaves", TEXT.encode() + bytes(512), "got NUL bytes", "write it anew"),
+    ("Latin-1", "[agent] # ä\n# ü".encode("latin-1"), "agent.toml: line 1: got the byte 0xe4", "save it as"),
+    ("nothing", b"", "agent.toml: got an empty file", "agent.toml is one to begin with"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "place", "wanted"), OTHER_BYTES, ids=[case[0] for case in OTHER_BYTES])
+def test_a_file_in_another_code_is_told_as_a_person_wants_to_know_it(tmp_path, name, text, place, wanted):
+    path = written(tmp_path, METER)
+    path.write_bytes(text)
+    (found,) = problems(path)
+    assert place in found
+    assert wanted in found
+
+
+@pytest.mark.parametrize(
+    "way", [("\n", "\r\n"), (" = ", "\t=\t"), ("[agent]", "\ufeff[agent]")], ids=["CRLF", "tabs", "BOM"]
+)
+def test_what_windows_editors_write_is_read(tmp_path, way):
+    path = written(tmp_path, METER)
+    path.write_bytes(TEXT.replace(*way).encode())
+    assert load(path).world_id == "w"
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"), [("", "did you mean {}/agent.toml?"), ("agnet.toml", "did you mean {}/agent.toml?")]
+)
+def test_a_folder_or_a_name_that_is_not_there_leads_to_the_file(tmp_path, asked, hint):
+    written(tmp_path, METER)
+    (tmp_path / "plant.toml").touch()
+    (found,) = problems(tmp_path / asked)
+    assert found.endswith(f"wanted a readable file ({hint.format(tmp_path)})")
+
+
+def test_a_profile_that_came_with_the_agent_is_read_whatever_the_umask_was_and_ones_own_is_not(tmp_path, monkeypatch):
+    profile = tmp_path / "mine.toml"
+    profile.write_text((PROFILE_FOLDERS[-1] / "line-sensor.toml").read_text())
+    profile.chmod(0o664)
+    monkeypatch.setattr("edge_agent.config.PROFILE_FOLDERS", (tmp_path,))
+    assert load_profile("mine").name == "line-sensor"
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="chmod go-w"):
+        load_profile("mine.toml", tmp_path)
 
 
 def test_files_stand_beside_the_configuration_wherever_the_agent_is_started(tmp_path, monkeypatch):

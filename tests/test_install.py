@@ -78,6 +78,22 @@ def test_what_is_installed_stands_in_its_places_and_accepts_its_configuration(in
     assert config.stat().st_mode & 0o022 == 0
 
 
+WANTS = "etc/systemd/system/multi-user.target.wants/edge-agent.service"
+
+
+def test_the_service_starts_with_the_machine_only_once_somebody_said_what_to_read(bundle, tmp_path):
+    done = install("--wheels", bundle, "--root", tmp_path, env=OFFLINE)
+    assert done.returncode == 0, done.stderr
+    assert "systemctl enable --now edge-agent" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / WANTS).is_symlink()
+    config = tmp_path / "etc/edge-agent/agent.toml"
+    config.write_text(config.read_text() + "# mine\n")
+    again = install("--wheels", bundle, "--root", tmp_path, env=OFFLINE)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / WANTS).is_symlink()
+    assert "changed: service enabled" in again.stderr
+
+
 def test_a_second_time_changes_nothing(bundle, installed):
     before = tree(installed)
     again = install("--wheels", bundle, "--root", installed, env=OFFLINE)

@@ -9,12 +9,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_agent.cli.watch import fitted
 from edge_agent.config import examine
 from edge_agent.judge.comparison import bound_of
 from edge_agent.judge.rulebook import rulebook_in_words
 from edge_agent.model.errors import ConfigError, Problem
-from edge_agent.model.layout import variable_path
+from edge_agent.model.layout import DataDir, variable_path
 from edge_agent.model.site import TRUST_WEIGHTS, Site, Source
+from edge_agent.service.boot import renamed
 from edge_agent.service.clock import Clock
 from edge_agent.service.wiring import links
 from edge_agent.sources import Foreseeing, Link
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `check` takes."""
     parser.add_argument("config", type=Path, help="agent.toml")
     parser.add_argument("--json", action="store_true", help="print problems and plan as JSON")
+    parser.add_argument("--quiet", action="store_true", help="say nothing of a good file")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,12 +45,14 @@ def run(args: argparse.Namespace) -> int:
             problems += _data_dir(found.site)
             lines = list(_plan(found.site, connections))
     if args.json:
-        told = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]
-        print(json.dumps({"ok": not problems, "problems": told, "plan": lines}))
+        found_wrong = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]
+        print(json.dumps({"ok": not problems, "problems": found_wrong, "plan": lines}))
     else:
-        print("\n".join([*map(str, problems), *lines]))
+        told = list(fitted([*map(str, problems), *([] if args.quiet else lines)]))
         if problems:
-            print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {args.config}")
+            told.append(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {args.config}")
+        if told:
+            print("\n".join(told))
     return 1 if problems else 0
 
 
@@ -56,7 +61,11 @@ def _data_dir(site: Site) -> Iterator[Problem]:
     wanted = Path(site.settings.agent.data_dir)
     nearest = next((folder for folder in (wanted, *wanted.absolute().parents) if folder.exists()), Path("/"))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        yield Problem("agent.data_dir", f"{wanted}, which this user cannot write", "a folder of the agent's own")
+        hint = "sudo, or as the agent's user"
+        yield Problem("agent.data_dir", f"{wanted}, which this user cannot write", "a folder of the agent's own", hint)
+    other = renamed(site.world_id, DataDir(wanted))
+    if other is not None:
+        yield other
 
 
 def _plan(site: Site, found: list[Link]) -> Iterator[str]:

@@ -7,11 +7,13 @@ called is imported.
 
 import argparse
 import contextlib
+import errno
 import importlib
 import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -54,6 +56,7 @@ NEXT: tuple[tuple[type[EdgeAgentError], str], ...] = (
     (WireError, "edge-agent log verify WHERE says whether what is on disk holds"),
 )
 """What to do next, by the error, where its own words do not end with that."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 DISK_FAILED = 74
 """EX_IOERR of sysexits.h."""
 
@@ -61,9 +64,7 @@ DISK_FAILED = 74
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for out in (sys.stdout, sys.stderr):
-        if isinstance(out, io.TextIOWrapper):
-            out.reconfigure(errors="backslashreplace")  # a terminal that knows no sigma is no reason to say nothing
+    _ready_outputs()
     called = [word for word in words if not word.startswith("-")][:1]
     try:
         parser = _parser(called)
@@ -86,11 +87,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DISK_FAILED if isinstance(error, StoreError) else 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone. What is still in the buffer must not raise at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        return _without_output(error, args.command)
     return code
+
+
+def _without_output(error: OSError, command: str) -> int:
+    """End when standard output takes no more: quietly when whoever read it has gone. Raises what is not about it."""
+    if error.filename is not None or error.errno not in (errno.EPIPE, *_NO_ROOM):
+        raise error
+    # What is still in the buffer must not raise at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return 0
+    _say(f"edge-agent {command}: standard output: {error.strerror}\nnext: see that there is room (df -h), then again")
+    return 1
+
+
+def _ready_outputs() -> None:
+    """Make the outputs so that none of our words fails: a terminal in its own code, a pipe or a file in UTF-8."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            own = out.isatty() or "PYTHONIOENCODING" in os.environ
+            out.reconfigure(encoding=None if own else "utf-8", errors="backslashreplace")
 
 
 def _say(text: str) -> None:

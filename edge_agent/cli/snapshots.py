@@ -117,7 +117,7 @@ def _found(folder: Folder, seq: int) -> Snapshot:
     kept = {stored.seq: stored.envelope for stored in folder.snapshots}
     if seq not in kept:
         wanted = f"one of {', '.join(map(str, sorted(kept)))}" if kept else "a snapshot, and none is kept"
-        raise ConfigError([Problem("snapshot", str(seq), wanted)])
+        raise ConfigError([Problem("snapshot", str(seq), wanted, "edge-agent snapshots list WHERE tells of each")])
     return unseal_snapshot(kept[seq], folder.key)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from edge_agent.cli.watch import fitted, watch
 from edge_agent.config import load
+from edge_agent.model.checked import shown
 from edge_agent.model.errors import LinkError
 from edge_agent.model.layout import DataDir
 
@@ -53,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(fitted(in_words(found) if code == 0 else [found["reason"]])))
         if not args.watch:
             return code
-        time.sleep(args.every)
+        try:
+            time.sleep(args.every)
+        except KeyboardInterrupt:
+            return code
 
 
 def _pause(text: str) -> float:
@@ -70,8 +74,7 @@ def ask(folder: Path) -> dict[str, Any]:
     """Return what the agent on a data folder says. Raises LinkError, saying what to do."""
     path = DataDir(folder).status
     try:
-        text = _heard(path)
-        found: dict[str, Any] = json.loads(text)
+        return understood(_heard(path))
     except PermissionError as error:
         raise LinkError(f"{path}: this user may not ask (sudo edge-agent status …, or as the agent's user)") from error
     except (FileNotFoundError, ConnectionError) as error:
@@ -79,11 +82,30 @@ def ask(folder: Path) -> dict[str, Any]:
         raise LinkError(f"{folder}: no agent is running here ({hint})") from error
     except (OSError, ValueError) as error:
         raise LinkError(f"{path}: an agent is there and does not answer: {error} (journalctl -u edge-agent)") from error
+
+
+def understood(text: bytes) -> dict[str, Any]:
+    """Return what an agent said. Raises ValueError when it is not the status of this version."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"got {shown(text[:40].decode(errors='replace'))}, wanted its status") from None
+    version = found.get("v") if isinstance(found, dict) else None
+    if version != _VERSION:
+        raise ValueError(f"got version {shown(version)} of the status, wanted {_VERSION}: it is another edge-agent")
+    try:
+        list(in_words(found))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError("got a status with something missing or wrong in it") from None
     return found
 
 
 def _heard(path: Path) -> bytes:
-    """Return all that is said on a socket, whose name may be too long for the system (unix(7))."""
+    """Return all that is said on a socket, whose name may be too long for the system (unix(7)).
+
+    All of it must have come within `_PATIENCE_S`: one that drips is as good as one that is silent.
+    """
+    end_s = time.monotonic() + _PATIENCE_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(_PATIENCE_S)
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
@@ -94,6 +116,7 @@ def _heard(path: Path) -> bytes:
         text = b""
         while len(text) < _MOST_BYTES and (part := asking.recv(65536)):
             text += part
+            asking.settimeout(max(0.001, end_s - time.monotonic()))
     return text
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_agent.model.errors import TrustError, WireError
+from edge_agent.model.checked import shown
+from edge_agent.model.errors import ConfigError, Problem, StoreError, TrustError, WireError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.record import ZERO_DIGEST, Entry
 from edge_agent.model.site import BufferSettings, Site
@@ -23,12 +24,12 @@ from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import ground_of, unseal_stretch
 from edge_agent.store.baselines import Baselines
 from edge_agent.store.doubt import Doubt, keep_doubt, read_doubt
-from edge_agent.store.keys import load_or_make
+from edge_agent.store.keys import load_or_make, load_public
 from edge_agent.store.lock import Lock
 from edge_agent.store.log import Log
 from edge_agent.store.rotations import read_rotations, readable_ring, settle_rotation
 from edge_agent.store.shelf import Item, Shelf
-from edge_agent.store.snapshots import Snapshots, Stored
+from edge_agent.store.snapshots import Snapshots, Stored, read_snapshots
 from edge_agent.sync import Standing
 from edge_agent.twin.baseline import empty_world
 from edge_agent.twin.diff import apply
@@ -61,10 +62,16 @@ class Restored(NamedTuple):
 
 
 def open_store(site: Site, undo: contextlib.ExitStack) -> Store:
-    """Open the data folder; `undo` lets go of it. Raises StoreError, and TrustError for a key that may not be used."""
+    """Open the data folder; `undo` lets go of it.
+
+    Raises StoreError, TrustError for a key that may not be used, ConfigError when it is another gateway's.
+    """
     settings = site.settings
     data = DataDir(Path(settings.agent.data_dir))
     undo.callback(Lock.take(data).release)
+    foreign = renamed(site.world_id, data)
+    if foreign is not None:
+        raise ConfigError([foreign])
     key = load_or_make(data, site.world_id)
     keys, _ = readable_ring(data, key.public)
     snapshots = Snapshots.open(data.snapshots, settings.sync.snapshots_kept)
@@ -90,6 +97,28 @@ def open_store(site: Site, undo: contextlib.ExitStack) -> Store:
     rotations, baselines = b"" if unreadable else read_rotations(data), Baselines(data.baselines)
     before = restored.before
     return Store(data, key, keys, rotations, log, snapshots, baselines, standing, before, tuple(notes))
+
+
+def renamed(world_id: str, data: DataDir) -> Problem | None:
+    """Return what is wrong when a data folder is that of a gateway of another name, as far as it can be read.
+
+    What was signed for one gateway proves nothing about another, so a chain keeps its name.
+    """
+    name = None
+    with contextlib.suppress(OSError, StoreError, TrustError):  # it is not this user's, or damaged: a start says so
+        if not data.snapshots.exists():
+            return None
+        keys, _ = readable_ring(data, load_public(data.public_key))
+        for stored in read_snapshots(data.snapshots):
+            with contextlib.suppress(WireError, TrustError):
+                name = unseal_snapshot(stored.envelope, keys).world.world_id
+                if name == world_id:
+                    return None
+    if name is None:
+        return None
+    wanted = f"{shown(name)}, whose log is in {data.root}"
+    hint = f'for a gateway of another name: data_dir = "{data.root / world_id}"'
+    return Problem("agent.world_id", shown(world_id), wanted, hint)
 
 
 def _newest(snapshots: Iterable[Stored], world_id: str, keys: Verifier) -> tuple[int, bytes]:

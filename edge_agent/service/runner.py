@@ -107,9 +107,9 @@ class Runner:
                 await self._opened()
                 await self._serve()
             except LinkError as error:
+                self.trouble = str(error).removeprefix(f"{self.link.bus}: ")
                 if not self._backoff.failures:
-                    _log.warning("%s: %s; trying again", self.link.bus, error)
-                self.trouble = str(error)
+                    _log.warning("%s: %s; trying again", self.link.bus, self.trouble)
                 self._fail_all(error)
             finally:
                 await self.link.close()

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from folders import story
@@ -142,6 +143,34 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word(gateway, words):
     os.close(ours)
     assert done.stderr == b""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("words", [["status"], ["twin", "--json"], ["report"], ["drift"], ["check"]], ids=" ".join)
+def test_an_output_that_is_full_or_closed_is_said_in_a_line(gateway, words):
+    command = [*COMMAND, words[0], str(gateway[0]), *words[1:]]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "standard output: No space left on device\nnext: " in done.stderr
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "-", *command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert "Traceback" not in closed.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["twin", "--json"], ["events", "--json"], ["drift", "--json"], ["report"], ["profiles", "new", "modbus", "x"]], ids=" ".join
+)  # fmt: skip
+def test_what_goes_into_a_file_is_utf_8_whatever_the_terminal_speaks(gateway, words):
+    at = words if words[0] == "profiles" else [words[0], str(gateway[0]), *words[1:]]
+    plain = subprocess.run([*COMMAND, *at], capture_output=True, check=True, timeout=60).stdout
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    posix = subprocess.run([*COMMAND, *at], capture_output=True, check=True, timeout=60, env=env).stdout
+    assert not posix.isascii()
+    assert re.sub(rb"Made [\dTZ:-]+", b"", posix) == re.sub(rb"Made [\dTZ:-]+", b"", plain)
+
+
+def test_a_good_file_is_checked_quietly_for_the_journal(gateway, capsys):
+    assert out(capsys, "check", gateway[0], "--quiet") == ""
+    assert "variables" in out(capsys, "check", gateway[0])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ is said on the chain, and whoever follows from outside can follow through it."""
 import asyncio
 import contextlib
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 from sites import METER, site
 from test_entries import facts_of
 
+from edge_agent.cli.main import main
 from edge_agent.cli.stored import open_folder
+from edge_agent.config import load
+from edge_agent.model.errors import ConfigError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import Snapshot
@@ -272,6 +276,27 @@ def test_a_snapshot_that_our_key_signed_for_another_world_is_refused(gateway):
     assert [note.facts["reason"] for note in restored(found).notes] == [
         "snapshot at record 2: it is of gateway 'another', wanted 'w'"
     ]
+
+
+def test_another_name_on_the_same_chain_is_refused_by_start_and_check_with_the_way_out(tmp_path, capsys):
+    run(site(tmp_path, METER), 1.0)
+    path = tmp_path / "agent.toml"
+    before = {each: each.read_bytes() for each in (tmp_path / "data").rglob("*") if each.is_file()}
+    path.write_text(path.read_text().replace('world_id = "w"', 'world_id = "boiler-house"'))
+    wanted = f'agent.world_id: got "boiler-house", wanted "w", whose log is in {tmp_path}/data'
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
+        run(load(path), 2.0)
+    assert main(["check", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert wanted in told
+    hint = re.search(r"(data_dir = .*)\)", told)[1]
+    assert {each: each.read_bytes() for each in before if each.name != "lock"} == {
+        each: text for each, text in before.items() if each.name != "lock"
+    }
+    path.write_text(re.sub("data_dir = .*", hint, path.read_text()))
+    assert main(["check", str(path)]) == 0
+    run(load(path), 3.0)
+    assert verdict(load(path)).fault is None
 
 
 @pytest.mark.parametrize("version", [0, 2])

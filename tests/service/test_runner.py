@@ -338,3 +338,11 @@ def test_what_a_link_passed_over_is_told_with_its_bus_and_reason_and_only_once()
         {"where": "fake://bus", "reason": "unknown name", "count": 3}
     ]
     assert runner.take_drops() == []
+
+
+def test_what_is_wrong_with_a_link_names_it_once(caplog):
+    link = FakeLink(["a"])
+    link.faults["open"] = LinkError("fake://bus: cannot connect: refused")
+    _, runner = run(link, lambda taken, _: count(taken, "a", "bad:link") >= 1)
+    assert runner.trouble == "cannot connect: refused"
+    assert [record.getMessage() for record in caplog.records] == ["fake://bus: cannot connect: refused; trying again"]

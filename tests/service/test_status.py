@@ -15,6 +15,8 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from sites import METER, written
 from edge_agent.cli import status as command
 from edge_agent.cli.main import main
 from edge_agent.config import load
-from edge_agent.model.errors import StoreError
+from edge_agent.model.errors import LinkError, StoreError
 from edge_agent.service.agent import Agent
 from edge_agent.service.certificates import DAY_MS, Certificates
 from edge_agent.service.clock import Clock
@@ -255,3 +257,58 @@ def test_watching_in_a_pipe_is_one_document_after_the_other_until_nobody_reads(t
         watching.stdout.close()
         assert watching.wait(30) == 0
         assert watching.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"", 'got "", wanted its status'),
+        (b"\x1b[31mhello", 'got "?[31mhello", wanted its status'),
+        (os.urandom(64).replace(b"{", b"x"), "wanted its status"),
+        (b"[" * 100_000, "wanted its status"),
+        (b"[1, 2]", "got version None of the status, wanted 2"),
+        (b'{"v": 99}', "got version 99 of the status, wanted 2"),
+        (b'{"v": 2}', "something missing or wrong"),
+        (b'{"v": 2, "agent": [], "twin": 1, "clock": "x", "memory": null}', "something missing or wrong"),
+    ],
+)
+def test_what_is_no_status_is_said_to_be_none(tmp_path, capsys, said, told):
+    path = written(tmp_path, METER)
+    (tmp_path / "data").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "data" / "status.sock"))
+        listening.listen()
+
+        def answer():
+            asking, _ = listening.accept()
+            with asking, contextlib.suppress(OSError):
+                asking.sendall(said)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(answer)
+            assert main(["status", str(path)]) == 1
+    heard = capsys.readouterr().out
+    assert told in heard
+    assert "journalctl" in heard
+    assert heard.count("\n") == 1
+
+
+def test_an_agent_that_only_drips_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_PATIENCE_S", 0.5)
+    (tmp_path / "status.sock").unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "status.sock"))
+        listening.listen()
+        asked = threading.Event()
+
+        def drip():
+            asking, _ = listening.accept()
+            with asking, contextlib.suppress(OSError):
+                while not asked.wait(0.1):
+                    asking.sendall(b" ")
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(drip)
+            with pytest.raises(LinkError, match="does not answer: timed out"):
+                command.ask(tmp_path)
+            asked.set()
