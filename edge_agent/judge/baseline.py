@@ -87,9 +87,9 @@ class Warmup:
         return self.heard >= self.wanted
 
     def interval_ns(self) -> int:
-        """Return the variable's usual interval: the median of those heard, at least 1 ms."""
+        """Return the variable's usual interval: the median of those heard, in four digits, and at least 1 ms."""
         gaps = sorted(self.gaps_ns)
-        return max(gaps[len(gaps) // 2] if gaps else 0, 1_000_000)
+        return int(float(f"{max(gaps[len(gaps) // 2] if gaps else 0, 1_000_000):.4g}"))
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""

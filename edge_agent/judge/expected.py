@@ -13,7 +13,7 @@ import math
 
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup, estimate, sound
 from edge_agent.judge.charts import ALLOWANCE
-from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import BLOCK, ENOUGH, Learning, LongRun
 from edge_agent.judge.profile import Profile
 from edge_agent.judge.step import Step
@@ -62,12 +62,11 @@ class Expected:
         "_learning",
         "_long_run",
         "_mean_size",
-        "_per",
         "_phi",
         "_recent",
         "_settled",
         "_settled_sum",
-        "_white",
+        "_sigma",
         "_z_per",
         "baseline",
         "interval_ms",
@@ -77,10 +76,10 @@ class Expected:
 
     def __init__(self, baseline: Baseline, profile: Profile | None, interval_ms: float) -> None:
         self.profile = profile
-        self.interval_ms = interval_ms
+        self.interval_ms = shared(interval_ms)
         self._long_run = LongRun()
         self._recent = 0.0
-        self._mean_size = float(baseline.size)
+        self._mean_size = shared(float(baseline.size))
         self._settled = SETTLING  # readings since the last alarm that moved the mean
         self._settled_sum = 0.0
         self._after = 0.0  # readings of the new level that the alarm knew
@@ -106,32 +105,32 @@ class Expected:
         """Fill in what the reading is beyond what was expected."""
         profile = self.profile
         deviation = step.value - self.mean
-        per = self._per
+        sigma = self._sigma
         if profile is not None:
             if profile.curve is not None:
                 deviation -= profile.offset(step.at_ms)
             if profile.scatter is not None:
-                per *= profile.quiet(step.at_ms)
+                sigma /= profile.quiet(step.at_ms)
         step.deviation = deviation
         before = self._recent
         if step.follows:
             expected = self._phi * before
-            error = (deviation - expected) * per
+            error = (deviation - expected) / sigma
             step.error = error
             if error > CLIP:
                 error = CLIP
             elif error < -CLIP:
                 error = -CLIP
-            recent = expected + error / per
+            recent = expected + error * sigma
         else:
-            white = self._white
-            error = deviation * white * per
+            white = self.baseline.white
+            error = deviation * white / sigma
             step.error = error
             if error > CLIP:
                 error = CLIP
             elif error < -CLIP:
                 error = -CLIP
-            recent = error / (white * per)
+            recent = error * sigma / white
         self._recent = recent
         step.z = error * self._z_per
         if self._settled < SETTLING:
@@ -142,7 +141,7 @@ class Expected:
             self._long_run.add(error)
             learning = self._learning
             if learning is not None:
-                learning.add(before, recent, error / per)
+                learning.add(before, recent, error * sigma)
 
     @property
     def block_is_full(self) -> bool:
@@ -156,7 +155,7 @@ class Expected:
         corrected = self.baseline
         if learning is not None:
             if trusted:
-                self._mean_size += learning.taken
+                self._mean_size = shared(self._mean_size + learning.taken)
                 corrected = learning.correct(corrected, self._mean_size)
                 self._recent += self.mean - corrected.mean
                 if min(corrected.size, self._mean_size, learning.error_size) >= ENOUGH:
@@ -171,7 +170,7 @@ class Expected:
         What whitening took is put back. What was clipped speaks for itself.
         """
         base = self.baseline
-        innovation = z / (self._z_per * self._per)
+        innovation = z / self._z_per * self._sigma
         mean = (innovation - base.phi * sign * self._recent / readings) / (1 - base.phi)
         level = max(mean, innovation)
         if sign * step.deviation > CLIP * base.spread:
@@ -232,13 +231,9 @@ class Expected:
         """Return what `to_state` was taken of. Raises WireError for figures that none can have."""
         base, own, learning, long_run = parts(state, 4)
         expected = cls(sound(base), profile, 1.0)
-        expected.interval_ms, expected._recent, size, settled, total, after = figures(own, 6)
-        expected._mean_size, expected._settled, expected._settled_sum, expected._after = (
-            size,
-            int(settled),
-            total,
-            after,
-        )
+        interval_ms, expected._recent, size, settled, total, after = figures(own, 6)
+        expected.interval_ms, expected._mean_size = shared(interval_ms), shared(size)
+        expected._settled, expected._settled_sum, expected._after = int(settled), total, after
         if not (expected.interval_ms > 0 and size >= 1 and after >= 0):
             raise WireError("baselines: got figures that no model can have, wanted those that were saved")
         expected._long_run.resume(long_run)
@@ -262,8 +257,7 @@ class Expected:
     def _stand_on(self, baseline: Baseline) -> None:
         self.baseline = baseline
         self.mean, self._phi = baseline.mean, baseline.phi
-        self._white = baseline.white
-        self._per = 1 / baseline.sigma
+        self._sigma = baseline.sigma
         self._z_per = 1 / (self._long_run.factor() * _caution(baseline))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_agent.judge.baseline import PHI_MAX, Baseline, median
-from edge_agent.judge.figures import figures
+from edge_agent.judge.figures import figures, shared, single
 
 BLOCK = 48
 """Readings between two corrections of the baseline, and the span over which the long-run variance is measured."""
@@ -30,6 +30,8 @@ SPAN = 8
 """Blocks that make up a long span: what wanders over hours hardly shows in one block."""
 LEAST_SPANS = 4
 """Long spans before their variance is looked at."""
+SPAN_SUM, SUM = 4, 5
+"""Where the sums of the long span and of the block under way stand among what is heard."""
 MEDIAN_SQUARE = 0.455
 """Of the squares of standard normal figures: what is loud in a warm-up is told by the middle one of its spans."""
 
@@ -85,7 +87,7 @@ class Learning:
         )
         sigma = max(math.sqrt(self.total_errors / self.error_size), baseline.floor)
         self._begin_block()
-        return Baseline(mean, phi, sigma, baseline.floor, self.size)
+        return Baseline(mean, phi, sigma, baseline.floor, shared(self.size))
 
     def drop_block(self) -> None:
         """Forget the block under way: it was under suspicion."""
@@ -114,11 +116,11 @@ class LongRun:
     not, but an alarm counts as loud ones: a variable that alarms over and over wanders by nature.
     """
 
-    __slots__ = ("_heard", "_in_span", "_sum", "taken")
+    __slots__ = ("_heard", "_in_span", "taken")
 
     def __init__(self) -> None:
-        self._heard = array("d", [0.0] * 5)  # the loudness of blocks and of long spans, in one array; `_span`
-        self._sum = 0.0
+        # The loudness of blocks and of long spans (number and total of each), and the sums over those under way.
+        self._heard = array("f", [0.0]) * 6
         self._in_span = 0
         self.taken = 0
 
@@ -129,15 +131,6 @@ class LongRun:
     @property
     def _spans(self) -> "Loudness":
         return Loudness(self._heard[2], self._heard[3])
-
-    @property
-    def _span(self) -> float:
-        """The sum of the long span under way."""
-        return self._heard[4]
-
-    @_span.setter
-    def _span(self, total: float) -> None:
-        self._heard[4] = total
 
     def prime(self, figures: Sequence[float]) -> None:
         """Measure the warm-up."""
@@ -153,26 +146,27 @@ class LongRun:
 
     def add(self, figure: float) -> None:
         """Take one figure; `taken` is how many the block under way has."""
-        self._sum += figure
+        self._heard[SUM] += figure
         self.taken += 1
 
     def end_block(self, *, trusted: bool) -> None:
         """Take the block that is full, or drop it."""
-        total = self._sum
-        self._sum, self.taken = 0.0, 0
+        heard = self._heard
+        total = heard[SUM]
+        heard[SUM], self.taken = 0.0, 0
         if not trusted:
-            self._span, self._in_span = 0.0, 0
+            heard[SPAN_SUM], self._in_span = 0.0, 0
             return
         self._hear(self._blocks.take(total * total / BLOCK), of_spans=False)
-        self._span += total
+        heard[SPAN_SUM] += total
         self._in_span += 1
         if self._in_span >= SPAN:
-            self._hear(self._spans.take(self._span**2 / (BLOCK * SPAN)), of_spans=True)
-            self._span, self._in_span = 0.0, 0
+            self._hear(self._spans.take(heard[SPAN_SUM] ** 2 / (BLOCK * SPAN)), of_spans=True)
+            heard[SPAN_SUM], self._in_span = 0.0, 0
 
     def drop_block(self) -> None:
         """Forget the block under way, and the long span."""
-        self._sum = self._span = 0.0
+        self._heard[SUM] = self._heard[SPAN_SUM] = 0.0
         self.taken = self._in_span = 0
 
     def alarm(self, again: int) -> None:
@@ -185,7 +179,7 @@ class LongRun:
     @property
     def total(self) -> float:
         """The sum of the block under way."""
-        return self._sum
+        return self._heard[SUM]
 
     def factor(self) -> float:
         """Return it in sigma; at least 1. One standard error is taken off, so that chance does not dull the charts."""
@@ -193,12 +187,12 @@ class LongRun:
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [*self._heard, self._sum, self.taken, self._in_span]
+        return [*self._heard, self.taken, self._in_span]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        blocks, loud, spans, louder, span, self._sum, taken, in_span = figures(state, 8)
-        self._heard = array("d", [max(0.0, blocks), loud, max(0.0, spans), louder, span])
+        blocks, loud, spans, louder, span, total, taken, in_span = figures(state, 8)
+        self._heard = single([max(0.0, blocks), loud, max(0.0, spans), louder, span, total])
         self.taken, self._in_span = int(taken), int(in_span)
 
     def _hear(self, loudness: "Loudness", *, of_spans: bool) -> None:

@@ -10,7 +10,6 @@ import functools
 import importlib
 import math
 import pkgutil
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
@@ -22,7 +21,7 @@ from edge_agent.judge.detectors.shift import SHARE, Shift
 from edge_agent.judge.detectors.stuck import Stuck
 from edge_agent.judge.detectors.variance import POWER
 from edge_agent.judge.expected import Expected, learn_from
-from edge_agent.judge.figures import figures
+from edge_agent.judge.figures import figures, shared
 from edge_agent.judge.hindsight import Change, Seen, look_back
 from edge_agent.judge.profile import Profile
 from edge_agent.judge.saying import Said, is_news
@@ -145,7 +144,7 @@ class Monitor:
         budget_readings: float | None = None,
     ) -> None:
         self._budget_readings = budget_readings
-        self._period_ms = settings.false_alarm_every * 1000
+        self._period_ms = shared(settings.false_alarm_every * 1000)
         self.device = device  # what the device behind it says that it is
         self.subject = subject
         self.speaks = False  # whether a finding may be open: for the hot loop; `findings` has the truth
@@ -328,7 +327,7 @@ class Monitor:
         return self._plain_bar(detector) + (0.0 if raised is None else raised.decades)
 
     def _set_bars(self) -> None:
-        self._bars = array("d", [1 / self._bar(detector) for detector in self._detectors])
+        self._bars = shared(tuple(1 / self._bar(detector) for detector in self._detectors))
 
     def _teach(self, expected: Expected, profile: Profile, step: Step) -> None:
         """Let the reading teach the season."""
@@ -386,12 +385,12 @@ class Monitor:
             self._stride = max(1, int(profile.period_ms / interval_ms / TEACHERS))
             if profile.curve is not None:
                 profile.teach_days(warmup.values, warmup.times_ms, expected.noise)
-        self._gap_ns = int(GAP * interval_ms * 1e6)
+        self._gap_ns = shared(int(GAP * interval_ms * 1e6))
         readings = self._budget_readings or self._settings.false_alarm_every * 1000 / interval_ms
-        self._period_ms = readings * interval_ms
-        self._arl = max(LEAST_ARL, readings * self._shares)
+        self._period_ms = shared(readings * interval_ms)
+        self._arl = shared(max(LEAST_ARL, readings * self._shares))
         self._expected = expected
-        learned = Learned(expected, errors, values, math.log10(self._arl * SHARE))
+        learned = Learned(expected, errors, values, shared(math.log10(self._arl * SHARE)))
         for detector in self._detectors:
             detector.learn(learned)
         self._set_bars()
@@ -479,10 +478,10 @@ class Monitor:
 
     def _resume(self, state: MonitorState) -> None:
         at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin, period, top = figures(state["own"], 10)
-        self._period_ms, self.top = max(1.0, period), max(0.0, top)
-        self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), int(gap_ns)
+        self._period_ms, self.top = shared(max(1.0, period)), max(0.0, top)
+        self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), shared(int(gap_ns))
         self._heard, self._stride = int(heard), max(1, int(stride))
-        self._trust, self._arl = min(1.0, max(0.0, trust)), max(LEAST_ARL, arl)
+        self._trust, self._arl = min(1.0, max(0.0, trust)), shared(max(LEAST_ARL, arl))
         self._raised, self._said = state["raised"], state["said"]
         if self._profile is not None:
             self._profile.resume(state["profile"])
@@ -492,7 +491,7 @@ class Monitor:
             self._warmup.resume(state["warmup"])
         if state["expected"] is not None:
             self._expected = Expected.from_state(state["expected"], self._profile)
-            learned = Learned(self._expected, [], [], math.log10(self._arl * SHARE))
+            learned = Learned(self._expected, [], [], shared(math.log10(self._arl * SHARE)))
             for detector in self._detectors:
                 detector.learn(learned)
         for detector in self._detectors:

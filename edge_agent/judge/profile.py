@@ -14,7 +14,7 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 
-from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.figures import bounded, figures, parts, single
 
 BINS = 32
 KNOTS = 64
@@ -42,8 +42,6 @@ SURE = 4.0
 """Standard errors beyond which a weekday is believed to differ."""
 UNKNOWN = -1e300
 """In place of what no weekday has told yet."""
-FURTHEST = 1e30
-"""A deviation beyond is taken as lying here: sums of them stay finite in single precision."""
 
 
 class Profile:
@@ -94,7 +92,7 @@ class Profile:
 
     def add(self, at_ms: int, deviation: float) -> bool:
         """Take the deviation of a reading from the mean, season and all; return whether a new season has begun."""
-        deviation = _bounded(deviation)
+        deviation = bounded(deviation)
         season, at = divmod(at_ms, self.period_ms)
         place = at * BINS / self.period_ms
         bins, low = self._bins, 3 * int(place)
@@ -189,7 +187,7 @@ class Profile:
         """Take note that the level the deviations are from has moved up by `by`."""
         bins = self._bins
         for low in range(0, 3 * BINS, 3):
-            bins[low + 1] = _bounded(bins[low + 1] - by * bins[low])
+            bins[low + 1] = bounded(bins[low + 1] - by * bins[low])
 
     def centre(self) -> float:
         """Return the mean over the season of the deviations gathered: of the bins, however often each was seen."""
@@ -230,11 +228,11 @@ class Profile:
         seasons, season, day, self.factor = figures(state[:4], 4)
         self.seasons, self._season, self._day = int(seasons), int(season), int(day)
         self.midnight_ms = (self._day + 1) * DAY_MS
-        self._bins = _single(figures(state[4], 3 * BINS))
-        self._waves = _single(figures(state[5], 2 * PHASES))
+        self._bins = single(figures(state[4], 3 * BINS))
+        self._waves = single(figures(state[5], 2 * PHASES))
         self._days = None if state[6] is None else array("d", figures(state[6], TODAY + 2 * WEEK))
-        self.curve = None if state[7] is None else _single(figures(state[7], KNOTS))
-        self.scatter = None if state[8] is None else _single(figures(state[8], PHASES))
+        self.curve = None if state[7] is None else single(figures(state[7], KNOTS))
+        self.scatter = None if state[8] is None else single(figures(state[8], PHASES))
 
 
 def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
@@ -253,15 +251,7 @@ def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
     if found is None:
         return None
     waves = [_terms(knot / KNOTS, harmonics) for knot in range(KNOTS)]
-    return _single([math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves])
-
-
-def _bounded(deviation: float) -> float:
-    return max(-FURTHEST, min(FURTHEST, deviation))
-
-
-def _single(figures: Iterable[float]) -> "array[float]":
-    return array("f", map(_bounded, figures))
+    return single([math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves])
 
 
 def _terms(phase: float, harmonics: int) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from edge_agent.model.site import DriftSettings
 SEVERITY = "high"
 PROOF = 300.0
 """Decades of what needs no statistics."""
+NEVER = -math.inf
 QUIET = 12
 """A value on the edge, beyond it every other time, comes to such a run once in 8 000 readings."""
 
@@ -45,7 +46,7 @@ class Limit:
 
     def __init__(self, above: float | None, below: float | None) -> None:
         self._above = math.inf if above is None else above
-        self._below = -math.inf if below is None else below
+        self._below = NEVER if below is None else below
         self._quiet = 0
         self.open: Crossing | None = None
 

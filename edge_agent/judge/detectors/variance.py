@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.judge.charts import Charts, standard_error
 from edge_agent.judge.detector import Learned
-from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import BLOCK, ENOUGH, LongRun
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
@@ -78,7 +78,7 @@ class Variance:
         self._expected = learned.expected
         self._charts = Charts(KS, learned.bar)
         sizes = [min(abs(error), LARGEST) ** POWER for error in learned.errors]
-        self._size = PRIOR + len(sizes)
+        self._size = shared(PRIOR + len(sizes))
         self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
         squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(w * w for w in sizes)
         self._sigma = math.sqrt(max(LEAST_SIGMA**2, squares / self._size - self._mean**2))
@@ -157,7 +157,7 @@ class Variance:
         """Learn the block that is full, unless it is under suspicion."""
         trusted = decades < charts.suspicion
         if trusted and self._size < ENOUGH:
-            self._size += BLOCK
+            self._size = shared(self._size + BLOCK)
             by = self._long_run.total * self._sigma / self._size
             self._mean += by
             self._sigma = math.sqrt(max(LEAST_SIGMA**2, self._sigma**2 - by**2))
@@ -182,7 +182,7 @@ class Variance:
         self._long_run.resume(long_run)
         if self._charts is None:
             return
-        self._size, self._mean, self._sigma = max(1.0, size), max(1e-6, mean), max(LEAST_SIGMA, sigma)
+        self._size, self._mean, self._sigma = shared(max(1.0, size)), max(1e-6, mean), max(LEAST_SIGMA, sigma)
         self._stand_on()
         self._charts.resume(charts)
         if change is not None:
