@@ -11,7 +11,7 @@ COMMAND = [sys.executable, "-m", "edge_agent.cli"]
 
 
 def run(*words, **options):
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=30, **options)
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60, **options)
 
 
 def quiet(done):
@@ -204,6 +204,6 @@ def test_a_pipe_that_is_closed_ends_a_command_without_a_word(tmp_path):
     for _ in range(3):
         run("sync", path, "--patience", "0")
     done = subprocess.run(
-        f"{' '.join(COMMAND)} events {path} | head -c 10", shell=True, capture_output=True, text=True, timeout=30
+        f"{' '.join(COMMAND)} events {path} | head -c 10", shell=True, capture_output=True, text=True, timeout=60
     )
     assert done.stderr == ""

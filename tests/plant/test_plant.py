@@ -33,7 +33,7 @@ READ = {1: "read_coils", 2: "read_discrete_inputs", 3: "read_holding_registers",
 
 def run(case):
     async def in_time():
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await case
 
     asyncio.run(in_time(), debug=True)

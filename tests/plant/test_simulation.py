@@ -23,7 +23,7 @@ from edge_agent.twin.spoken import understood
 
 def run(case):
     async def in_time():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await case
 
     asyncio.run(in_time(), debug=True)

@@ -65,7 +65,7 @@ def test_the_readmes_ten_lines_follow_a_real_gateway(tmp_path, broker):
             program = await asyncio.create_subprocess_exec(
                 sys.executable, "-uc", text, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
             )
-            lines = [(await asyncio.wait_for(program.stdout.readline(), 30)).decode() for _ in range(120)]
+            lines = [(await asyncio.wait_for(program.stdout.readline(), 60)).decode() for _ in range(120)]
             program.terminate()
             await program.wait()
             return lines

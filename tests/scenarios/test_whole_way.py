@@ -67,14 +67,14 @@ class Gateway:
             self.process = await asyncio.create_subprocess_exec(
                 *COMMAND, "run", str(self.config), stdout=asyncio.subprocess.PIPE, stderr=log
             )
-        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
         assert line == b"READY\n", (self.folder / "agent.log").read_text()
 
     async def stop(self):
         """Ask to stop, and return (exit code, seconds it took)."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(self.process.wait(), 10)
+        code = await asyncio.wait_for(self.process.wait(), 60)
         return code, time.monotonic() - began
 
     async def kill(self):
@@ -92,7 +92,7 @@ class Gateway:
 
     async def reached(self, seq):
         """Wait until the log on disk holds a record; nobody but the disk could tell."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.twin()[0] < seq:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.1)
 
@@ -296,7 +296,7 @@ def test_a_mirror_with_another_key_names_the_lie_and_ends_with_one(tmp_path, bro
             return await asyncio.to_thread(
                 subprocess.run,
                 [*COMMAND, "mirror", "--url", broker.url, "--world", "w", "--key", str(other)],
-                capture_output=True, text=True, timeout=20,
+                capture_output=True, text=True, timeout=60,
             ), agent  # fmt: skip
 
     done, _ = asyncio.run(day())
@@ -313,7 +313,7 @@ def test_the_mirrors_command_prints_what_it_verified(tmp_path, broker, as_json):
             process = await asyncio.create_subprocess_exec(
                 *COMMAND, *command, *(["--json"] if as_json else []), stdout=asyncio.subprocess.PIPE
             )
-            lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(3 if as_json else 80)]
+            lines = [await asyncio.wait_for(process.stdout.readline(), 60) for _ in range(3 if as_json else 80)]
             process.terminate()
             return lines, await process.wait()
 

@@ -169,7 +169,7 @@ def test_a_port_that_is_taken_is_said_once_and_served_when_it_is_free(monkeypatc
                 assert not serving.done()
 
     with caplog.at_level(logging.WARNING):
-        assert b"404" in asyncio.run(asyncio.wait_for(test(), 30))
+        assert b"404" in asyncio.run(asyncio.wait_for(test(), 60))
     assert [record.message.split(":")[0] for record in caplog.records] == ["metrics"]
 
 

@@ -5,6 +5,8 @@ import contextlib
 from collections import Counter
 
 import pytest
+from fake_time import FakeClock
+from fake_time import run as run_in_fake_time
 
 from edge_agent.model.errors import LinkError, StoreError, WireError
 from edge_agent.model.profile import FirmwareRange, Identity
@@ -17,6 +19,7 @@ from edge_agent.service.runner import Runner, first_of
 from edge_agent.sources import Poll
 
 PERIOD_S = 0.02
+START_MS = 1_764_000_000_000
 
 
 class FakeLink:
@@ -64,7 +67,7 @@ def run(link, until, seconds=5.0, door=None):
 
     async def go():
         inbox = Inbox()
-        runner = Runner(link, inbox, Clock(), lambda: 0.5, door)
+        runner = Runner(link, inbox, FakeClock(START_MS), lambda: 0.5, door)
         taken = []
         task = asyncio.create_task(runner.run())
         try:
@@ -78,7 +81,7 @@ def run(link, until, seconds=5.0, door=None):
                 await task
         return taken, runner
 
-    return asyncio.run(go())
+    return run_in_fake_time(go())
 
 
 async def _holds(until, taken, runner):
@@ -177,7 +180,8 @@ def test_a_wrong_answer_marks_its_own_values_and_keeps_the_unit():
     link.faults["a"] = WireError("wrong length", "mismatch")
     taken, runner = run(link, lambda taken, _: count(taken, "a", "bad:mismatch") >= 5)
     assert count(taken, "b") >= 4
-    assert runner.tallies[link.polls[0]].skipped <= 1
+    of_a, of_b = (runner.tallies[poll].skipped for poll in link.polls)
+    assert of_a <= of_b + 1, "a breaker would leave out many of its polls, and none of the other's"
 
 
 def test_a_lost_link_is_closed_and_opened_again_and_its_values_are_bad_meanwhile():

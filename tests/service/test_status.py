@@ -47,7 +47,7 @@ async def serving(agent, until, read):
         stop.set()
 
     found, ready = [], asyncio.Event()
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(agent.run(stop, ready.set))
         await ready.wait()
         group.create_task(ask())
@@ -136,7 +136,7 @@ def test_a_folder_with_a_name_too_long_for_a_socket_serves_and_more_than_eight_a
                 each.close()
         assert not path.exists()
 
-    asyncio.run(asyncio.wait_for(test(), 20))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_a_socket_that_cannot_be_made_is_a_store_error(tmp_path):

@@ -48,7 +48,7 @@ def played(path, count, **rest):
         await link.close()
         return found, dict(link.dropped)
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def seen(readings):

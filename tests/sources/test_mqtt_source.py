@@ -46,7 +46,7 @@ def with_broker(broker, scenario, *sources, url=None):
         await device.open()
         await link.open()
         try:
-            return await asyncio.wait_for(scenario(link, device.publish), 10)
+            return await asyncio.wait_for(scenario(link, device.publish), 60)
         finally:
             await link.close()
             await device.close()
@@ -136,7 +136,7 @@ def test_a_retained_message_is_of_an_unknown_time_and_says_so(broker):
         await device.close()
         return old, new
 
-    old, new = asyncio.run(asyncio.wait_for(run(), 10))
+    old, new = asyncio.run(asyncio.wait_for(run(), 60))
     assert seen(old) == {"temperature": (0.0, "uncertain:stale"), "state": (None, "bad:sentinel")}
     assert seen(new) == {"temperature": (1.0, "good")}
 
@@ -226,7 +226,7 @@ def test_a_lost_broker_ends_every_read_and_the_link_can_be_opened_again(broker):
             await link.close()
             return ends, found
 
-    ends, found = asyncio.run(asyncio.wait_for(run(), 10))
+    ends, found = asyncio.run(asyncio.wait_for(run(), 60))
     assert [(type(end), end.reason) for end in ends] == [(LinkError, "link")] * 2
     assert seen(found) == {"temperature": (0.0, "good")}
 
@@ -352,7 +352,7 @@ def test_a_retained_last_will_counts_and_what_is_retained_of_a_device_that_has_g
         await device.close()
         return last["temperature"]
 
-    last = asyncio.run(asyncio.wait_for(run(), 10))
+    last = asyncio.run(asyncio.wait_for(run(), 60))
     assert last == ((None, "bad:offline") if gone else (21.0, "uncertain:stale"))
 
 
@@ -399,8 +399,8 @@ def test_a_retained_message_with_a_time_of_its_own_is_dated_by_it(broker):
         await device.close()
         return seen(found)["temperature"], found[0].anchor.at.at_ms - OWN
 
-    assert asyncio.run(asyncio.wait_for(run(20_000), 10)) == ((0.0, "good"), -19_000)
-    assert asyncio.run(asyncio.wait_for(run(31_000), 10)) == ((0.0, "uncertain:stale"), -30_000)
+    assert asyncio.run(asyncio.wait_for(run(20_000), 60)) == ((0.0, "good"), -19_000)
+    assert asyncio.run(asyncio.wait_for(run(31_000), 60)) == ((0.0, "uncertain:stale"), -30_000)
 
 
 def test_pain_5_what_was_heard_and_is_retained_is_dated_as_it_was_heard_after_a_reconnect(broker):
@@ -425,7 +425,7 @@ def test_pain_5_what_was_heard_and_is_retained_is_dated_as_it_was_heard_after_a_
         await device.close()
         return found
 
-    found = asyncio.run(asyncio.wait_for(run(), 10))
+    found = asyncio.run(asyncio.wait_for(run(), 60))
     stale = "uncertain:stale"
     assert [seen(each)["temperature"] for each in found] == [(0.0, "good"), (0.0, stale), (1.0, "good"), (3.0, stale)]
     first, again, *_ = found
@@ -478,7 +478,7 @@ def test_pain_14_a_subscription_that_brings_nothing_is_made_anew(subscriptions):
             await link.close()
         return seen(found), len(subscribed), len(set(subscribed))
 
-    found, count, connections = asyncio.run(asyncio.wait_for(run(), 30))
+    found, count, connections = asyncio.run(asyncio.wait_for(run(), 60))
     assert found == {"temperature": (0.0, "good")}
     assert (count, connections) == (subscriptions, 1)
 
@@ -496,7 +496,7 @@ def test_pain_14_a_session_that_stays_deaf_is_given_up_so_that_it_is_made_anew()
             await link.close()
         return loss.value.reason
 
-    assert asyncio.run(asyncio.wait_for(run(), 30)) == "stale"
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == "stale"
 
 
 def test_what_is_retained_does_not_make_a_deaf_session_seem_to_hear(broker):
@@ -513,7 +513,7 @@ def test_what_is_retained_does_not_make_a_deaf_session_seem_to_hear(broker):
         await device.close()
         return seen(first)
 
-    assert asyncio.run(asyncio.wait_for(run(), 30)) == {"temperature": (0.0, "uncertain:stale")}
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == {"temperature": (0.0, "uncertain:stale")}
 
 
 def test_a_device_is_asked_after_connecting_and_again(broker):
@@ -533,7 +533,7 @@ def test_a_device_is_asked_after_connecting_and_again(broker):
         await device.close()
         return [(each.topic, each.payload) for each in asked], seen(found)
 
-    asked, found = asyncio.run(asyncio.wait_for(run(), 30))
+    asked, found = asyncio.run(asyncio.wait_for(run(), 60))
     assert asked == [("cmnd/plug1/Status", b"2")] * 2
     assert found == {"firmware": ("14.3.0", "good")}
 

@@ -239,7 +239,7 @@ def test_pain_21_zero_false_and_nothing_written_are_values_and_null_is_none(brok
         await link.close()
         return readings
 
-    readings = asyncio.run(asyncio.wait_for(run(), 30))
+    readings = asyncio.run(asyncio.wait_for(run(), 60))
     bound = {("m", point.name): Binding(i, "w:s:m", point) for i, point in enumerate(points)}
     events, dropped = transform(readings, bound)
     found = {points[event.number].name: event for event in events}

@@ -100,7 +100,7 @@ def with_device(scenario, **rest):
             (link,) = links([source(device.path, **rest)], Counting())
             await link.open()
             try:
-                return await asyncio.wait_for(scenario(device, link, link.polls[0]), 10)
+                return await asyncio.wait_for(scenario(device, link, link.polls[0]), 60)
             finally:
                 await link.close()
 

@@ -31,7 +31,7 @@ def _impatient(monkeypatch):
 
 
 def run(test):
-    asyncio.run(asyncio.wait_for(test, 15), debug=True)
+    asyncio.run(asyncio.wait_for(test, 60), debug=True)
 
 
 def gateway_of(records):
@@ -460,13 +460,16 @@ def test_a_mirrors_receipts_release_what_it_verified(broker):
             publishing(gateway, broker.url, "mirror") as publisher,
             Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror,
         ):
+            now_s = asyncio.get_running_loop().time
+            begun_s = now_s()
             await released(mirror, gateway, 20)
             gateway.measure(flow=100)
             publisher.wake()
             await released(mirror, gateway, 21)
             assert same(mirror, gateway)
             assert publisher._terms.receipts.confirms(21)
-            assert 2 <= mirror.counts["receipts"] <= 6
+            most = 3 + (now_s() - begun_s) / mirror_module._RECEIPT_EVERY_S
+            assert 2 <= mirror.counts["receipts"] <= most, "one receipt is for many records"
 
     run(test())
 

@@ -97,7 +97,7 @@ async def running(gateway, session, publisher=None, snapshot=None):
 
 
 def run(test):
-    asyncio.run(asyncio.wait_for(test, 10))
+    asyncio.run(asyncio.wait_for(test, 60))
 
 
 def gateway_of(records):
