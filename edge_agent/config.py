@@ -24,6 +24,7 @@ from edge_agent.model.errors import ConfigError, EdgeAgentError, Problem, TrustE
 from edge_agent.model.layout import PROFILE_FOLDERS, entity_id, local_name, variable_path
 from edge_agent.model.profile import Point, Profile, RegisterPoint
 from edge_agent.model.site import (
+    FILES,
     AgentSettings,
     ApproverSettings,
     BrokerAccess,
@@ -75,7 +76,6 @@ _LISTS = {
     "playbooks": PlaybookSettings,
     "approvers": ApproverSettings,
 }
-_FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file", "mirror_key", "headers_file")
 _ONE_OF = (("username", "username_file", "username_env"), ("password_file", "password_env"))
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what `LoadCredential=` names; a file may be written `$CREDENTIALS_DIRECTORY/name`."""
@@ -121,6 +121,17 @@ def examine(path: Path) -> Examined:
         return Examined(None, sources, problems)
     settings, sources = _anchored(settings, sources, path)
     return Examined(Site(settings, sources, hashlib.sha256(text).hexdigest(), roster), sources, problems)
+
+
+def data_dir_of(path: Path) -> Path:
+    """Return where the agent of a configuration keeps things, whatever else is wrong in it. Raises ConfigError."""
+    problems: list[Problem] = []
+    raw = _parse(path, _read(path, problems), problems)
+    if raw is not None:
+        agent: AgentSettings | None = check(raw.get("agent", {}), AgentSettings, f"{path.name}: agent", problems)
+        if agent is not None:
+            return Path(_located(agent.data_dir, path))
+    raise ConfigError(problems)
 
 
 def _what_holds(raw: dict[str, Any]) -> Settings:
@@ -436,7 +447,7 @@ def _anchored(settings: Settings, sources: tuple[Source, ...], path: Path) -> tu
 
 
 def _absolute(access: Access, path: Path) -> Access:
-    named = {field: getattr(access, field, None) for field in _FILES}
+    named = {field: getattr(access, field, None) for field in FILES}
     return replace(access, **{field: _located(name, path) for field, name in named.items() if name is not None})
 
 
@@ -452,7 +463,7 @@ def _located(name: str, path: Path) -> str:
 
 
 def _files(access: BrokerAccess | TlsAccess, path: Path, place: str) -> Iterator[Problem]:
-    for field in _FILES:
+    for field in FILES:
         name = getattr(access, field, None)
         where = None if name is None else _located(name, path)
         if where is not None and not where.startswith(f"${_CREDENTIALS}/") and not Path(where).is_file():

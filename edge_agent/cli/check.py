@@ -5,20 +5,16 @@ For a good file: what the agent will do. Nothing connects and nothing is written
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_agent.cli.inspection import inspect
 from edge_agent.cli.watch import fitted
-from edge_agent.config import examine
 from edge_agent.judge.comparison import bound_of
 from edge_agent.judge.rulebook import rulebook_in_words
-from edge_agent.model.errors import ConfigError, Problem
-from edge_agent.model.layout import DataDir, variable_path
+from edge_agent.model.layout import variable_path
 from edge_agent.model.site import TRUST_WEIGHTS, Site, Source
-from edge_agent.service.boot import renamed
 from edge_agent.service.clock import Clock
-from edge_agent.service.wiring import links
 from edge_agent.sources import Foreseeing, Link
 
 EXAMPLE = "edge-agent check /etc/edge-agent/agent.toml"
@@ -33,17 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check; 1 when there are problems."""
-    found = examine(args.config)
-    problems = list(found.problems)
-    lines: list[str] = []
-    try:
-        connections = links(found.sources, Clock())
-    except ConfigError as error:
-        problems += error.problems
-    else:
-        if found.site is not None:
-            problems += _data_dir(found.site)
-            lines = list(_plan(found.site, connections))
+    site, connections, problems = inspect(args.config, Clock())
+    lines = [] if site is None else list(_plan(site, connections))
     if args.json:
         found_wrong = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]
         print(json.dumps({"ok": not problems, "problems": found_wrong, "plan": lines}))
@@ -54,18 +41,6 @@ def run(args: argparse.Namespace) -> int:
         if told:
             print("\n".join(told))
     return 1 if problems else 0
-
-
-def _data_dir(site: Site) -> Iterator[Problem]:
-    """Find the first folder on the way to data_dir that exists, and see whether we may write there."""
-    wanted = Path(site.settings.agent.data_dir)
-    nearest = next((folder for folder in (wanted, *wanted.absolute().parents) if folder.exists()), Path("/"))
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        hint = "sudo, or as the agent's user"
-        yield Problem("agent.data_dir", f"{wanted}, which this user cannot write", "a folder of the agent's own", hint)
-    other = renamed(site.world_id, DataDir(wanted))
-    if other is not None:
-        yield other
 
 
 def _plan(site: Site, found: list[Link]) -> Iterator[str]:

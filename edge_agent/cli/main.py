@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "check a configuration offline and say what it will do",
     "sync": "make one turn of the loop and print its report",
     "status": "ask the running agent how it is",
+    "reload": "have the running agent take up a changed configuration",
     "twin": "print the twin of a gateway from its data folder, in the canonical form",
     "events": "print the events of a gateway from its log, in the canonical form",
     "findings": "list what is open, and say that a finding is known",

@@ -1,6 +1,7 @@
 """Prints READY on standard output once it serves, and tells a service manager that asked (sd_notify).
 
-SIGTERM and SIGINT stop it cleanly within five seconds. Its log is on standard error.
+SIGTERM and SIGINT stop it cleanly within five seconds. SIGHUP and `edge-agent reload` have it take up a changed
+agent.toml. Its log is on standard error.
 """
 
 import argparse
@@ -9,11 +10,13 @@ import contextlib
 import signal
 from pathlib import Path
 
+from edge_agent.cli.inspection import inspect
 from edge_agent.config import load
 from edge_agent.service import logs
 from edge_agent.service.agent import Agent
 from edge_agent.service.frugal import be_frugal
 from edge_agent.service.notify import READY, STOPPING, TURNED, ServiceManager
+from edge_agent.service.reload import Reload
 
 EXAMPLE = "edge-agent run /etc/edge-agent/agent.toml"
 
@@ -28,17 +31,19 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal asks to stop."""
     be_frugal()
     logs.set_up(as_json=args.log_json)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to take a changed file up
     agent = Agent(load(args.config))
     try:
-        asyncio.run(_serve(agent))
+        asyncio.run(_serve(agent, args.config))
     finally:
         agent.close()
     return 0
 
 
-async def _serve(agent: Agent) -> None:
+async def _serve(agent: Agent, config: Path) -> None:
     stop = asyncio.Event()
     manager = ServiceManager()
+    reload = Reload(config, agent.site, inspect, agent.inbox.urgent.set, manager.tell)
 
     def ready() -> None:
         print("READY", flush=True)
@@ -51,5 +56,6 @@ async def _serve(agent: Agent) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, reload.ask)
     with contextlib.closing(manager):
-        await agent.run(stop, ready, turned=lambda: manager.tell(TURNED))
+        await agent.run(stop, ready, turned=lambda: manager.tell(TURNED), reload=reload)

@@ -6,16 +6,17 @@ terminal, one answer after the other in a pipe.
 """
 
 import argparse
+import datetime as dt
+import hashlib
 import json
-import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_agent.cli.asking import lines_from, no_answer
 from edge_agent.cli.watch import fitted, watch
-from edge_agent.config import load
+from edge_agent.config import data_dir_of
 from edge_agent.model.checked import shown
 from edge_agent.model.errors import LinkError
 from edge_agent.model.layout import DataDir
@@ -23,9 +24,7 @@ from edge_agent.model.layout import DataDir
 EXAMPLE = """edge-agent status /etc/edge-agent/agent.toml
   edge-agent status /etc/edge-agent/agent.toml --watch"""
 
-_VERSION = 2
-_PATIENCE_S = 5.0
-_MOST_BYTES = 16 * 1024 * 1024
+_VERSION = 3
 _SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1, "B"))
 _SPANS_S = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -40,9 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask; 1 when no agent answers."""
-    folder = Path(load(args.config).settings.agent.data_dir)
+    folder = data_dir_of(args.config)
+
+    def words(found: dict[str, Any]) -> Iterator[str]:
+        yield from in_words(found)
+        yield from not_taken_up(args.config, found)
+
     if args.watch and not args.json:
-        return watch(lambda: ask(folder), in_words, args.every)
+        return watch(lambda: ask(folder), words, args.every)
     while True:
         try:
             found, code = ask(folder), 0
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(found, ensure_ascii=False), flush=True)
         else:
-            print("\n".join(fitted(in_words(found) if code == 0 else [found["reason"]])))
+            print("\n".join(fitted(words(found) if code == 0 else [found["reason"]])))
         if not args.watch:
             return code
         try:
@@ -74,14 +78,9 @@ def ask(folder: Path) -> dict[str, Any]:
     """Return what the agent on a data folder says. Raises LinkError, saying what to do."""
     path = DataDir(folder).status
     try:
-        return understood(_heard(path))
-    except PermissionError as error:
-        raise LinkError(f"{path}: this user may not ask (sudo edge-agent status …, or as the agent's user)") from error
-    except (FileNotFoundError, ConnectionError) as error:
-        hint = "systemctl start edge-agent, or edge-agent run agent.toml; `edge-agent log verify` reads what is on disk"
-        raise LinkError(f"{folder}: no agent is running here ({hint})") from error
-    except (OSError, ValueError) as error:
-        raise LinkError(f"{path}: an agent is there and does not answer: {error} (journalctl -u edge-agent)") from error
+        return understood(b"".join(lines_from(path, folder)))
+    except ValueError as error:
+        raise no_answer(path, error) from error
 
 
 def understood(text: bytes) -> dict[str, Any]:
@@ -100,24 +99,15 @@ def understood(text: bytes) -> dict[str, Any]:
     return found
 
 
-def _heard(path: Path) -> bytes:
-    """Return all that is said on a socket, whose name may be too long for the system (unix(7)).
-
-    All of it must have come within `_PATIENCE_S`: one that drips is as good as one that is silent.
-    """
-    end_s = time.monotonic() + _PATIENCE_S
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_PATIENCE_S)
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            asking.connect(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
-        text = b""
-        while len(text) < _MOST_BYTES and (part := asking.recv(65536)):
-            text += part
-            asking.settimeout(max(0.001, end_s - time.monotonic()))
-    return text
+def not_taken_up(config: Path, found: dict[str, Any]) -> Iterator[str]:
+    """Say that a file is another than the one which runs, when it is."""
+    try:
+        text, at = config.read_bytes(), dt.datetime.fromtimestamp(config.stat().st_mtime).astimezone()
+    except OSError as error:
+        yield f"{config}: {error.strerror}; the agent runs on as it was configured"
+        return
+    if hashlib.sha256(text).hexdigest() != found["agent"]["config"]:
+        yield f"{config.name} was changed at {at:%Y-%m-%d %H:%M} and is not applied: run edge-agent reload {config}"
 
 
 def in_words(found: dict[str, Any]) -> Iterator[str]:
@@ -127,7 +117,7 @@ def in_words(found: dict[str, Any]) -> Iterator[str]:
     yield f"  twin      version {twin['version']}, {twin['variables']} variables, {twin['findings']} findings open"
     yield f"  clock     {clock['now']}, {'synchronised' if clock['synced'] else 'NOT synchronised'}"
     yield f"  memory    {size(memory['bytes'])}, {size(memory['most'])} at most"
-    yield f"  config    {agent['config'][:16]}…, as it was when the agent started"
+    yield f"  config    {agent['config'][:16]}…, for {span(agent['config_s'])}"
     yield from _turns(found["turns"])
     yield from _log(found["log"])
     yield from _upstream(found["upstream"])

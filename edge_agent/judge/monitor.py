@@ -34,7 +34,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 4
+VERSION = 5
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -430,14 +430,7 @@ class Monitor:
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
         settings = self._settings
-        own = (
-            VERSION,
-            settings.warmup,
-            float(settings.false_alarm_every),
-            float(settings.season),
-            self._shares,
-            self.device,
-        )
+        own = (VERSION, settings.warmup, float(settings.false_alarm_every), float(settings.season), self.device)
         return "|".join(map(str, (*own, self.subject.fingerprint())))
 
     def to_state(self) -> MonitorState:
@@ -446,7 +439,7 @@ class Monitor:
             "fingerprint": self.fingerprint(),
             "own": [
                 self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._arl, self._stride, self._origin,
-                self._period_ms, self.top,
+                self._period_ms, self.top, self._shares,
             ],
             "warmup": None if self._warmup is None else self._warmup.to_state(),
             "profile": None if self._profile is None else self._profile.to_state(),
@@ -477,7 +470,7 @@ class Monitor:
         return monitor
 
     def _resume(self, state: MonitorState) -> None:
-        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin, period, top = figures(state["own"], 10)
+        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin, period, top, shares = figures(state["own"], 11)
         self._period_ms, self.top = shared(max(1.0, period)), max(0.0, top)
         self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), shared(int(gap_ns))
         self._heard, self._stride = int(heard), max(1, int(stride))
@@ -491,6 +484,9 @@ class Monitor:
             self._warmup.resume(state["warmup"])
         if state["expected"] is not None:
             self._expected = Expected.from_state(state["expected"], self._profile)
+            if shares != self._shares:  # the budget is divided among more or fewer now; what was learned holds
+                readings = self._period_ms / self._expected.interval_ms
+                self._arl = shared(max(LEAST_ARL, readings * self._shares))
             learned = Learned(self._expected, [], [], shared(math.log10(self._arl * SHARE)))
             for detector in self._detectors:
                 detector.learn(learned)

@@ -18,7 +18,11 @@ BAD = bad("")
 
 
 class Watch:
-    """All the monitors of a site. `state` is what `to_state` returned before the restart, or anything at all."""
+    """All the monitors of a site.
+
+    `state` is what `to_state` returned before the restart, or anything at all; or the monitors themselves, by path, as
+    they stand when the configuration changes while they run.
+    """
 
     def __init__(self, settings: DriftSettings, world: World, site: Site, state: object = None) -> None:
         kept = state if isinstance(state, dict) else {}
@@ -31,6 +35,8 @@ class Watch:
 
     def _resumed(self, subject: Subject, state: object) -> Monitor:
         device = device_of(self._entities[subject.variable.entity])
+        if isinstance(state, Monitor):  # one at a time: all states at once would be all that was learned, twice
+            state = state.to_state()
         return Monitor.from_state(subject, self._settings, state, self._shares, self._step, device)
 
     def observe(self, events: Sequence[Event]) -> None:

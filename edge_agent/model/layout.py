@@ -68,6 +68,7 @@ class DataDir:
         self.log = root / "log"
         self.snapshots = root / "snapshots.json"
         self.status = root / "status.sock"
+        self.reload = root / "reload.sock"
         self.baselines = root / "baselines.json"
         self.lessons = root / "lessons.json"
         self.asks = root / "asks"

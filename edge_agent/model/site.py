@@ -214,6 +214,9 @@ class FileSettings(SourceBase, frozen=True, kw_only=True, tag_field="kind", tag=
     points: tuple[ColumnPoint, ...] = ()
 
 
+FILES = ("ca_file", "cert_file", "key_file", "username_file", "password_file", "mirror_key", "headers_file")
+"""Keys of `access` and of [upstream] that name a file which says how to be let in."""
+
 SourceSettings = ModbusSettings | SerialSettings | MqttSettings | HttpSettings | FileSettings
 
 

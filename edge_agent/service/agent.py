@@ -10,9 +10,8 @@ import contextlib
 import json
 import logging
 import platform
-import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,23 +21,25 @@ from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import StoreError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Instant
-from edge_agent.model.record import Entry, Report, SnapshotReason
+from edge_agent.model.record import Entry, Fact, Report, SnapshotReason
 from edge_agent.model.site import Site
 from edge_agent.service.boot import open_store
+from edge_agent.service.buses import Buses
+from edge_agent.service.changes import Changes
 from edge_agent.service.clock import Clock, boot_id
-from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox, limits_of
 from edge_agent.service.ledger import DiskLedger
-from edge_agent.service.lessons import Lessons
 from edge_agent.service.mailbox import Mailbox
-from edge_agent.service.metrics import serve_metrics
+from edge_agent.service.outlets import Outlets
+from edge_agent.service.reload import Reload, regrounded
 from edge_agent.service.runner import Runner, first_of
-from edge_agent.service.status import Life, document, telling
+from edge_agent.service.status import Life, document
 from edge_agent.service.upstream import Upstream
-from edge_agent.service.wiring import BusHands, links
+from edge_agent.service.wiring import links
+from edge_agent.sources import Link
 from edge_agent.store.asks import Asks
 from edge_agent.store.baselines import Baselines
-from edge_agent.sync import commit, ground, snapshot_of, sync
+from edge_agent.sync import Ground, commit, ground, snapshot_of, sync
 from edge_agent.twin.baseline import baseline
 from edge_agent.twin.diff import diff
 
@@ -68,13 +69,10 @@ class Agent:
         self.site = site
         self.inbox = Inbox(limits=limits_of(site.sources))
         self.mailbox = Mailbox(time.monotonic, self.inbox.urgent)
-        self._clock = clock or Clock()
-        door = Door(site.sources)
-        self._life = Life(self._clock())
-        self.runners = [
-            Runner(link, self.inbox, self._clock, random.random, door) for link in links(site.sources, self._clock)
-        ]
-        self._hands = BusHands(site, self.runners, self._clock)
+        self.clock = clock or Clock()
+        self._life = Life(self.clock())
+        found = links(site.sources, self.clock)
+        self._data = DataDir(Path(site.settings.agent.data_dir))
         with contextlib.ExitStack() as undo:
             store = open_store(site, undo)
             self.ledger = DiskLedger(store.log, store.snapshots, store.key, self._committed, store.keys)
@@ -82,28 +80,32 @@ class Agent:
             self._closing = undo.pop_all()
         self.standing, self._before, self._notes = store.standing, store.before, store.notes
         self._rotations, self._baselines = store.rotations, store.baselines
-        self._asks = Asks(DataDir(Path(site.settings.agent.data_dir)).asks)
-        lessons = Baselines(DataDir(Path(site.settings.agent.data_dir)).lessons, what="lessons")
-        self._lessons = Lessons(lessons, [runner.link for runner in self.runners])
+        self._asks = Asks(self._data.asks)
+        lessons = Baselines(self._data.lessons, what="lessons")
+        self.buses = Buses(site, found, self.inbox, self.clock, lessons)
+        self._hands = self.buses.hands
         self._world = baseline(site, self.standing.world)
         learned = self._baselines.load()
         kept = {} if learned is None else json.loads(learned)
         watch = Watch(site.settings.drift, self._world, site, kept)
         comparisons = Comparisons(site, self._world, kept.get(COMPARISONS))
         self.ground = ground(site, self._world, watch, store.key, boot_id(), comparisons)
-        self.upstream = self._way_out()
+        self._outlets = Outlets(site, self.ledger, self.clock, self._asked_snapshot, self._letter, self.status)
         self._full = False
         self._doubt = store.standing.locked
         self._start_seq = 0
         self._turned: Callable[[], None] = lambda: None
+        self._reload: Reload | None = None
 
-    def _way_out(self) -> Upstream | None:
-        settings = self.site.settings.upstream
-        if settings is None:
-            return None
-        return Upstream(
-            settings, self.site.world_id, self.ledger, self._asked_snapshot, self._letter, random.random, self._clock
-        )
+    @property
+    def upstream(self) -> Upstream | None:
+        """The way out, when there is one."""
+        return self._outlets.upstream
+
+    @property
+    def runners(self) -> list[Runner]:
+        """The owners of its links."""
+        return self.buses.runners
 
     def _letter(self, envelope: bytes, retained: bool) -> None:  # noqa: FBT001 - the uplink's contract
         self.mailbox.put(envelope, retained=retained)
@@ -118,71 +120,77 @@ class Agent:
         return self._rotations + envelope
 
     async def run(
-        self, stop: asyncio.Event, ready: Callable[[], None], turned: Callable[[], None] = lambda: None
+        self,
+        stop: asyncio.Event,
+        ready: Callable[[], None],
+        turned: Callable[[], None] = lambda: None,
+        reload: Reload | None = None,
     ) -> None:
         """Serve until `stop` is set, calling `turned` at each beat that came to its end.
 
-        Raises StoreError when the disk fails: then nothing more is claimed.
+        `reload` says when there is another configuration. Raises StoreError when the disk fails: then nothing more is
+        claimed.
         """
-        self._turned = turned
+        self._turned, self._reload = turned, reload
         try:
             async with asyncio.TaskGroup() as group:
                 # The way out comes first: when the log is full, nothing else makes room for the first record.
-                others = [group.create_task(self._keep_cursor(), name="cursor")]
-                others.append(group.create_task(self._tell(), name="status"))
-                if self.site.settings.metrics is not None:
-                    serving = serve_metrics(self.site.settings.metrics.port, self.status)
-                    others.append(group.create_task(serving, name="metrics"))
-                if self.upstream is not None:
-                    others.append(group.create_task(self.upstream.run(), name="upstream"))
-                    others.append(group.create_task(self.upstream.watch(), name="certificates"))
+                self._outlets.start(group, self._data, None if reload is None else reload.answer)
+                cursor = group.create_task(self._keep_cursor(), name="cursor")
                 while not await self._has_room():
                     self._turned()
                     if await _set_before(stop, asyncio.get_running_loop().time() + self.site.settings.sync.interval):
                         break
                 else:
                     await self._serve(group, stop, ready)
-                for task in others:
-                    task.cancel()
+                cursor.cancel()
+                self._outlets.stop()
         except BaseExceptionGroup as failed:
             raise first_of(failed, StoreError) from failed
 
     async def _serve(self, group: asyncio.TaskGroup, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         await self._begin()
-        readers = self._read_in(group)
+        self.buses.start(group)
         ready()
         await self._beat(stop)
         await self._end()
-        self._stop_reading(readers)
+        self.buses.stop()
 
     async def turn_once(self, patience_s: float) -> Report:
         """Ask every device once, wait for the answers at most `patience_s`, and make one turn of them."""
         await self._begin()
         async with asyncio.TaskGroup() as group:
-            readers = self._read_in(group)
+            self.buses.start(group)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
-                    while not all(runner.heard_all for runner in self.runners):
+                    while not self.buses.heard_all:
                         await self.inbox.news()
-            for runner in self.runners:
-                runner.give_up()
+            self.buses.give_up()
             report = await self.turn()
-            self._stop_reading(readers)
+            self.buses.stop()
         await self._keep_snapshot("stop")
         return report
 
-    def _read_in(self, group: asyncio.TaskGroup) -> "list[asyncio.Task[NoReturn]]":
-        return [group.create_task(runner.run(), name=runner.link.bus) for runner in self.runners]
+    async def take_up(self, site: Site, links: Sequence[Link], found: Changes, facts: dict[str, Fact]) -> None:
+        """Go over to another configuration, between two turns. Raises StoreError.
 
-    def _stop_reading(self, readers: "list[asyncio.Task[NoReturn]]") -> None:
-        for runner, task in zip(self.runners, readers, strict=True):
-            runner.stop(task)
+        What takes long is done in the disk's thread, and polls go on meanwhile; buffers are not touched.
+        """
+        self.ground, standing, world = await self.ledger.work(lambda: regrounded(self.ground, self.standing, site))
+        self.buses.renew(site, links, found.kept)
+        self.site, now = site, self.clock()
+        entry = Entry("configuration", {**facts, **_versions(self.ground)})
+        delta = diff(self.standing.world, world)
+        self.standing = await commit(standing, world, delta, (entry,), self.ground, self.ledger, now)
+        self._life.configured = now
+        self.ledger.keep_at_most(site.settings.sync.snapshots_kept)
+        await self._outlets.renew(site, found.changed.keys())
 
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""
-        began_ns = self._clock().mono_ns
+        began_ns = self.clock().mono_ns
         readings, drops = self.inbox.take()
-        passed_over = [entry for runner in self.runners for entry in runner.take_drops()]
+        passed_over = self.buses.take_drops()
         receipts = self.upstream.receipts.take_notes() if self.upstream and self.upstream.receipts else ()
         self.standing = self.standing._replace(locked=self._doubt or self._unconfirmed())
         told = (*notes, *drops, *passed_over, *self.ledger.notes(), *receipts)
@@ -192,10 +200,10 @@ class Agent:
         # An action takes longer than a stop may: what is due waits for the next start.
         hands = None if self.ledger.stopping else self._hands
         self.standing, report = await sync(
-            self.standing, readings, self.ground, self.ledger, hands, self._clock(), told, post
+            self.standing, readings, self.ground, self.ledger, hands, self.clock(), told, post
         )
         self._asks.done(asked)
-        self._life.took(self._clock().mono_ns - began_ns)
+        self._life.took(self.clock().mono_ns - began_ns)
         if report.status == "failed":
             _log.error(
                 "an action did not come to a good end, and a person is needed: %s", report.actions["plan_summary"]
@@ -208,7 +216,7 @@ class Agent:
 
     async def _begin(self) -> None:
         """Seal the first record of this run: what was found on disk, and the world as it is configured now."""
-        now = self._clock()
+        now = self.clock()
         start = Entry(
             "start",
             {
@@ -216,6 +224,7 @@ class Agent:
                 "python": platform.python_version(),
                 "boot": self.ground.boot.hex(),
                 "config": self.site.digest,
+                **_versions(self.ground),
                 "world_version": self.standing.world.version,
                 "synced": now.synced,
             },
@@ -239,18 +248,21 @@ class Agent:
 
     async def _beat(self, stop: asyncio.Event) -> None:
         """Make a turn at each beat of `sync.interval`, without making up for beats that were missed."""
-        settings = self.site.settings.sync
         loop = asyncio.get_running_loop()
-        due_s = loop.time() + min(FIRST_TURN_S, settings.interval)
-        snapshot_s = loop.time() + settings.snapshot_every
+        due_s = loop.time() + min(FIRST_TURN_S, self.site.settings.sync.interval)
+        kept_s = loop.time()
         while not await self._called(stop, due_s, loop.time() + URGENT_PAUSE_S):
-            if await self._has_room():
+            room = await self._has_room()
+            if room:
                 await self.turn()
+            if self._reload is not None:
+                await self._reload.between_turns(self, room=room)
             self._turned()
-            now_s = loop.time()
-            if now_s >= snapshot_s or settings.mode == "full":
+            now_s, settings = loop.time(), self.site.settings.sync
+            if now_s >= kept_s + settings.snapshot_every or settings.mode == "full":
                 await self._keep_snapshot("interval")
-                snapshot_s = now_s + settings.snapshot_every
+                kept_s = now_s
+            due_s = min(due_s, now_s + settings.interval)  # it may be shorter than it was
             if now_s >= due_s:
                 due_s = max(due_s + settings.interval, now_s)
 
@@ -311,16 +323,10 @@ class Agent:
         yield from self.ground.watch.states()
         yield COMPARISONS, self.ground.comparisons.to_state()
 
-    async def _tell(self) -> NoReturn:
-        """Answer whoever asks on this machine how we are."""
-        async with telling(DataDir(Path(self.site.settings.agent.data_dir)).status, self.status):
-            await asyncio.Event().wait()
-        raise AssertionError
-
     def status(self) -> dict[str, Any]:
         """Return how we are: reference/status.schema.json."""
         return document(
-            self.site, self.standing.world, self._clock(), self._life, self.inbox, self.runners, self.ledger,
+            self.ground, self.standing.world, self.clock(), self._life, self.inbox, self.runners, self.ledger,
             self.upstream,
         )  # fmt: skip
 
@@ -331,9 +337,14 @@ class Agent:
             await self._keep_lessons()
 
     async def _keep_lessons(self) -> None:
-        document = self._lessons.news()
+        document = self.buses.lessons.news()
         if document is not None:
-            await self.ledger.work(lambda: self._lessons.save(document))
+            await self.ledger.work(lambda: self.buses.lessons.save(document))
+
+
+def _versions(ground: Ground) -> dict[str, Fact]:
+    """Return what the configuration came to, as requests name it."""
+    return {"policy": ground.policy_digest.hex(), "roster": ground.roster_digest.hex()}
 
 
 async def _set_before(event: asyncio.Event, when_s: float) -> bool:

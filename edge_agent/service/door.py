@@ -12,7 +12,11 @@ class Door:
     """One for the agent, with what is known of each source so far."""
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
-        self._known = {s.name: (Admission(s.identity), Believable(s.points)) for s in sources}
+        self._known = {s.name: _unknown(s) for s in sources}
+
+    def renew(self, sources: Iterable[Source], kept: frozenset[str]) -> None:
+        """Go over to other sources; what is known of those in `kept` holds."""
+        self._known = {s.name: self._known[s.name] if s.name in kept else _unknown(s) for s in sources}
 
     def take(self, source: str, readings: Sequence[Reading]) -> Sequence[Reading]:
         """Return what a source brought, with every value marked that cannot be relied upon."""
@@ -32,3 +36,7 @@ class Door:
         """Say why nothing may be written to a source now, or return an empty string."""
         known = self._known.get(source)
         return f"{source}: no such source" if known is None else known[0].refusal
+
+
+def _unknown(source: Source) -> tuple[Admission, Believable]:
+    return Admission(source.identity), Believable(source.points)

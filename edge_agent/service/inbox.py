@@ -46,6 +46,16 @@ class Inbox:
         if self._limits:
             self._look_at(readings)
 
+    def renew(self, sources: Iterable[Source], kept: frozenset[str]) -> None:
+        """Go over to other sources; readings of those not in `kept` are dropped and counted."""
+        held = [reading for reading in self._readings if reading.anchor.source in kept]
+        lost = len(self._readings) - len(held)
+        if lost:
+            self._dropped["read before its source was changed"] += lost
+        self._readings = deque(held, self._readings.maxlen)
+        self._limits = limits_of(sources)
+        self._beyond = {place for place in self._beyond if place[0] in kept}
+
     async def news(self) -> None:
         """Wait until something is put after this call."""
         self._news.clear()

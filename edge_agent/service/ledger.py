@@ -76,6 +76,10 @@ class DiskLedger:
 
         await self.work(add)
 
+    def keep_at_most(self, snapshots: int) -> None:
+        """Keep so many snapshots from the next one on."""
+        self._snapshots.keep = snapshots
+
     async def flush(self) -> None:
         """Make durable how far upstream has come. Raises StoreError."""
         await self.work(self._log.flush_acknowledged)

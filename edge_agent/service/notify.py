@@ -1,4 +1,4 @@
-"""What a service manager wants to hear: ready, still turning, stopping (systemd's sd_notify datagrams).
+"""What a service manager wants to hear: ready, still turning, reloading, stopping (systemd's sd_notify datagrams).
 
 It is told of finished turns and not by a timer, so that an agent whose loop, disk or statistics hang is started
 again. Where nobody asked to be told, nothing is sent.
@@ -9,6 +9,8 @@ import os
 import socket
 
 READY, STOPPING = "READY=1", "STOPPING=1"
+RELOADING = "RELOADING=1\nMONOTONIC_USEC={}"
+"""What is being taken up began then; READY says that it is done. systemd from 253 on wants to know when."""
 TURNED = "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000"
 """Alive; and one that is not ready yet, because its log is full and upstream must take some first, is not given up."""
 

@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
 from edge_agent.model.errors import LinkError, WireError
@@ -74,6 +74,11 @@ class Runner:
         self._jitter = jitter
         self._breakers: dict[str, Breaker] = {}
         self._phases: dict[Poll, float] = {}
+        self._listeners: dict[Poll, asyncio.Task[NoReturn]] = {}
+        self._renewed: set[str] = set()
+        """Sources of which nothing is known any more, until their polls are due anew."""
+        self._asking: Poll | None = None
+        """The poll that was asked last; None when what it brings is nobody's: see `renew`."""
         self._asks: deque[_Ask] = deque()
         self._asked = asyncio.Event()
         self._stopping = False
@@ -128,6 +133,21 @@ class Runner:
         dropped.clear()
         return entries
 
+    def renew(self, kept: frozenset[str]) -> None:
+        """Take note that the link was renewed: sources in `kept` keep their beat, the others are asked at once.
+
+        What is still under way for one of those is nobody's: it was asked by another definition.
+        """
+        self.tallies = {poll: tally for poll, tally in self.tallies.items() if poll.source in kept}
+        units = {poll.unit for poll in self.link.polls if poll.source in kept}
+        self._breakers = {unit: breaker for unit, breaker in self._breakers.items() if unit in units}
+        self._renewed |= {poll.source for poll in self.link.polls} - kept
+        if self._asking is not None and self._asking.source not in kept:
+            self._asking = None
+        for poll in [poll for poll in self._listeners if poll.source not in kept]:
+            self._listeners.pop(poll).cancel()
+        self._asked.set()
+
     async def ask(self, what: Callable[[], Awaitable[Any]]) -> Any:
         """Do something with the link as its owner, before the polls that are due. Raises what it raises.
 
@@ -146,12 +166,10 @@ class Runner:
             raise LinkError(f"{self.link.bus}: no connection within {OPEN_S:g} s", "timeout") from error
 
     async def _serve(self) -> None:
-        streams = [poll for poll in self.link.polls if poll.period_s is None]
+        self._listeners = {}
         try:
             async with asyncio.TaskGroup() as group:
-                for poll in streams:
-                    group.create_task(self._listen(poll), name=f"listen {poll.detail}")
-                group.create_task(self._poll(), name=f"poll {self.link.bus}")
+                group.create_task(self._poll(group), name=f"poll {self.link.bus}")
         except BaseExceptionGroup as lost:
             raise first_of(lost, LinkError) from None  # each task of a link loses the same link
 
@@ -178,21 +196,24 @@ class Runner:
                 silent = False
                 self._good(poll, readings)
 
-    async def _poll(self) -> NoReturn:
+    async def _poll(self, group: asyncio.TaskGroup) -> NoReturn:
         """Make what is due, in the order it is due; what a person asked for goes first."""
-        known = self.link.polls
-        due = self._first_round()
+        known: Sequence[Poll] = ()
+        due: list[_Due] = []
         while True:
             self._heed_stop()
-            await self._wait(due[0][0] if due else None)
-            if self._asks:
-                await self._answer(*self._asks.popleft())
+            if self.link.polls is not known:
+                known, due = self.link.polls, self._planned(due)
+                for poll in known:
+                    if poll.period_s is None and poll not in self._listeners:
+                        listening = group.create_task(self._listen(poll), name=f"listen {poll.detail}")
+                        self._listeners[poll] = listening
+            if not await self._wait(due[0][0] if due else None):
+                if self._asks:
+                    await self._answer(*self._asks.popleft())
                 continue
             due_s, place, poll = due[0]
             went = await self._read(poll)
-            if self.link.polls is not known:
-                known, due = self.link.polls, self._first_round()
-                continue
             heapq.heapreplace(due, (self._next(due_s, poll, went), place, poll))
             if went == "back":
                 due = self._who_is_there(due, poll)
@@ -207,18 +228,25 @@ class Runner:
         heapq.heapify(changed)
         return changed
 
-    def _first_round(self) -> list[_Due]:
-        """Make every poll due at once, for the first value shall not wait; the beats after it are spread by source.
+    def _planned(self, due: Iterable[_Due]) -> list[_Due]:
+        """Return what is due when: what was known keeps its beat, so that neighbours feel nothing of a new plan.
 
+        A poll that is new is due at once, for the first value shall not wait; the beats after it are spread by source.
         The blocks of one device stay together, so that its values are of one moment. Units that are taken for dead
         come last: one whose garbage costs the others their connection would do so each time before they were asked.
         """
         now_s = self._now_s()
         sources = list(dict.fromkeys(poll.source for poll in self.link.polls))
         start = self._jitter()
-        self._phases = {poll: (sources.index(poll.source) + start) / len(sources) for poll in self.link.polls}
+        beats = {poll: due_s for due_s, _, poll in due if poll.source not in self._renewed}
+        self._renewed.clear()
+        new = [poll for poll in self.link.polls if poll not in beats]
+        self._phases = {poll: phase for poll, phase in self._phases.items() if poll in beats}
+        self._phases |= {poll: (sources.index(poll.source) + start) / len(sources) for poll in new}
         ordered = enumerate(sorted(self.link.polls, key=self.given_up))
-        return [(now_s, place, poll) for place, poll in ordered if poll.period_s is not None]
+        planned = [(beats.get(poll, now_s), place, poll) for place, poll in ordered if poll.period_s is not None]
+        heapq.heapify(planned)
+        return planned
 
     def _next(self, due_s: float, poll: Poll, went: _Went) -> float:
         """Return when a poll is due next: on its own beat, without making up for beats that were missed."""
@@ -233,18 +261,20 @@ class Runner:
         self._tally(poll).skipped += missed
         return due_s + (missed + 1) * poll.period_s
 
-    async def _wait(self, until_s: float | None) -> None:
+    async def _wait(self, until_s: float | None) -> bool:
+        """Wait until a poll is due; return False when something else is to be seen to before."""
         self._asked.clear()
         if self._asks:
-            return
+            return False
         delay_s = None if until_s is None else until_s - self._now_s()
         if delay_s is not None and delay_s <= 0:
-            return
+            return True
         try:
             async with asyncio.timeout(delay_s):
                 await self._asked.wait()
         except TimeoutError:
-            return
+            return True
+        return False
 
     async def _answer(self, what: Callable[[], Awaitable[Any]], future: "asyncio.Future[Any]") -> None:
         if future.cancelled():
@@ -266,20 +296,28 @@ class Runner:
             self._fail(poll, breaker.reason)  # nobody asked, and it is missing all the same
             return "failed"
         began_ns = self._clock().mono_ns
+        self._asking = poll
         try:
             async with asyncio.timeout(poll.timeout_s + _GRACE_S):
                 readings = await self.link.read(poll)
         except (LinkError, WireError, TimeoutError) as error:
+            if self._is_void(poll) and getattr(error, "reason", "") != "link":
+                return "well"
             went = self._failed(poll, breaker, error)
             if breaker.open and self._all_silent():
                 await self._reopen()
             return went
+        if self._is_void(poll):
+            return "well"
         back = breaker.answered()
         if back:
             _log.info("%s unit %s: answers again", self.link.bus, poll.unit)
         self._tally(poll).time(self._clock().mono_ns - began_ns)
         self._good(poll, readings)
         return "back" if back else "well"
+
+    def _is_void(self, poll: Poll) -> bool:
+        return self._asking is not poll
 
     def _all_silent(self) -> bool:
         units = {poll.unit for poll in self.link.polls if poll.period_s is not None}
@@ -359,6 +397,13 @@ class Runner:
 
     def _now_s(self) -> float:
         return self._clock().mono_ns / 1e9
+
+
+async def after(ending: Collection["asyncio.Task[Any]"], then: Callable[[], Awaitable[NoReturn]]) -> NoReturn:
+    """Do something once others have ended, so that it finds the port or the name at a broker free."""
+    if ending:
+        await asyncio.wait(ending, timeout=OPEN_S)
+    await then()
 
 
 def first_of(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException:

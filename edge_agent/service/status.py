@@ -1,15 +1,12 @@
 """How the agent is, told to whoever asks on this machine: one JSON document a connection, on a socket of mode 0600.
 
-Nothing is read from whoever asks, so there is nothing to attack. The document's shape is
-reference/status.schema.json. Times are ages in seconds of the monotonic clock, for the wall clock may be wrong;
+The document's shape is reference/status.schema.json. Times are ages in seconds of the monotonic clock, for the wall clock may be wrong;
 text from the network stands in it as it was cut and escaped where it came in.
 """
 
 import asyncio
 import contextlib
-import json
 import os
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -23,26 +20,23 @@ from edge_agent.model.world import World
 from edge_agent.service.certificates import Held
 from edge_agent.service.inbox import Inbox
 from edge_agent.service.ledger import DiskLedger
+from edge_agent.service.local import answering, say
 from edge_agent.service.runner import Runner, Tally
 from edge_agent.service.upstream import Upstream
 from edge_agent.sources import Poll
+from edge_agent.sync import Ground
 
 Json = dict[str, Any]
 
-_VERSION = 2
-_AT_ONCE = 8
-_PATIENCE_S = 5.0
-"""Whoever asks takes the answer in this time or not at all."""
-
-
+_VERSION = 3
 LAST_TURNS = 60
 
 
 class Life:
-    """This run of the agent: since when, and how long the loop's turns take."""
+    """This run of the agent: since when, since when as it is configured now, and how long the loop's turns take."""
 
     def __init__(self, started: Instant) -> None:
-        self.started = started
+        self.started = self.configured = started
         self.count = 0
         self._last_ns: deque[int] = deque(maxlen=LAST_TURNS)
 
@@ -69,55 +63,16 @@ def _seconds(ns: float) -> float:
 @contextlib.asynccontextmanager
 async def telling(path: Path, document: Callable[[], Json]) -> AsyncIterator[None]:
     """Answer on the socket at `path` within the block. Raises StoreError when it cannot be made."""
-    asking: set[asyncio.StreamWriter] = set()
 
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asking.add(writer)
-        with contextlib.closing(writer), contextlib.suppress(OSError, TimeoutError):
-            if len(asking) <= _AT_ONCE:
-                writer.write(json.dumps(document(), ensure_ascii=False, allow_nan=False).encode() + b"\n")
-                async with asyncio.timeout(_PATIENCE_S):
-                    await writer.drain()
-        asking.discard(writer)
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await say(writer, document())
 
-    server = await asyncio.start_unix_server(answer, sock=_listening(path))
-    try:
+    async with answering(path, answer):
         yield
-    finally:
-        server.close()
-        for writer in asking:
-            writer.transport.abort()
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _listening(path: Path) -> socket.socket:
-    """Return a socket at `path` that its owner alone may use, in the place of one that a dead process left.
-
-    Bound by way of its folder's descriptor, for the name of a socket has at most 107 bytes (unix(7)) and that of a
-    folder may have more. Nobody can connect before `listen`, so nobody can before the mode is set.
-    """
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _remove(path)
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            found.bind(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
-        path.chmod(0o600)
-        found.listen(_AT_ONCE)
-    except OSError as error:
-        found.close()
-        raise StoreError(f"{path}: cannot make the status socket: {error.strerror}") from error
-    return found
 
 
 def document(
-    site: Site,
+    ground: Ground,
     world: World,
     now: Instant,
     life: Life,
@@ -127,12 +82,14 @@ def document(
     upstream: Upstream | None,
 ) -> Json:
     """Return the whole document."""
+    site = ground.site
     return {
         "v": _VERSION,
         "running": True,
         "world": site.world_id,
         "agent": {
-            "version": __version__, "pid": os.getpid(), "uptime_s": _age_s(life.started.mono_ns, now), "config": site.digest,
+            "version": __version__, "pid": os.getpid(), "uptime_s": _age_s(life.started.mono_ns, now),
+            "config": site.digest, "config_s": _age_s(life.configured.mono_ns, now), "policy": ground.policy_digest.hex(),
         },
         "clock": {"now": iso_utc(now.at_ms), "synced": now.synced},
         "memory": _memory(),

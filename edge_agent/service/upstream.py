@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from edge_agent.model.errors import LinkError
 from edge_agent.model.site import UpstreamSettings
@@ -38,8 +38,11 @@ class Upstream:
         letter: Callable[[bytes, bool], None],
         jitter: Callable[[], float],
         clock: Clock,
+        before: "Upstream | None" = None,
     ) -> None:
-        self.receipts = _receipts(settings, world_id, backlog)
+        self.receipts: Receipts | None = _receipts(
+            settings, world_id, backlog, None if before is None else before.receipts
+        )
         self.publisher = Publisher(backlog, world_id, snapshot, Terms(settings.release, self.receipts), letter)
         self._settings = settings
         self._clock = clock
@@ -54,6 +57,7 @@ class Upstream:
         """Since when there is a session (monotonic); None without one."""
         self.trouble: tuple[int, str] | None = None
         """When the last session was lost or could not be had (monotonic), and why."""
+        self._over = False
 
     def confirms(self, seq: int) -> bool:
         """Whether the mirror has signed that it follows this chain up to record `seq`; true where none is configured.
@@ -78,6 +82,8 @@ class Upstream:
             finally:
                 self._session = self.connected_ns = None
                 await session.close()
+            if self._over:  # see Runner.stop
+                raise asyncio.CancelledError
             await asyncio.sleep(self._backoff.failed())
 
     async def watch(self) -> NoReturn:
@@ -95,6 +101,17 @@ class Upstream:
             async with asyncio.timeout(patience_s):
                 await self.publisher.delivered()
                 await self.publisher.farewell(session)
+
+    async def leave(self, patience_s: float, tasks: Iterable["asyncio.Task[Any]"]) -> None:
+        """Say goodbye without waiting for what is under way, and end the tasks of `run` and `watch`."""
+        self._over = True
+        session = self._session
+        if session is not None:
+            with contextlib.suppress(LinkError, TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self.publisher.farewell(session)
+        for task in tasks:
+            task.cancel()
 
     def _connected(self, session: Session) -> None:
         _log.info("%s: connected", session.name)
@@ -114,7 +131,11 @@ class Upstream:
             _log.warning("upstream %s; records are kept on disk until it is back", error)
 
 
-def _receipts(settings: UpstreamSettings, world_id: str, chain: DiskLedger) -> Receipts | None:
+def _receipts(settings: UpstreamSettings, world_id: str, chain: DiskLedger, before: Receipts | None) -> Receipts | None:
     if settings.mirror_key is None:
         return None
-    return Receipts(world_id, load_public(Path(settings.mirror_key)), chain, time.monotonic())
+    key = load_public(Path(settings.mirror_key))
+    # The same mirror has not forgotten what it signed because the way to it is another.
+    if before is not None and before.key.keyid == key.keyid:
+        return before
+    return Receipts(world_id, key, chain, time.monotonic())

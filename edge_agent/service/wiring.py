@@ -50,6 +50,10 @@ class BusHands:
 
     def __init__(self, site: Site, runners: Sequence[Runner], clock: Clock) -> None:
         self.now = clock
+        self.renew(site, runners)
+
+    def renew(self, site: Site, runners: Sequence[Runner]) -> None:
+        """Go over to another site; nobody may be at work with them."""
         self._runners: Mapping[str, Runner] = {poll.source: r for r in runners for poll in r.link.polls}
         self._near = {source.name: tuple(_memory(source.points)) for source in site.sources}
 

@@ -77,6 +77,18 @@ class Foreseeing(Protocol):
 
 
 @runtime_checkable
+class Renewable(Protocol):
+    """A link that several sources share, and that can take on others without being opened anew."""
+
+    def renew(self, successor: Any, kept: frozenset[str]) -> bool:
+        """Become what `successor` is, a link that was just made; the sources in `kept` go on as they are.
+
+        It takes effect at once, also while a request is under way. False, and nothing has changed, when it would take
+        another connection.
+        """
+
+
+@runtime_checkable
 class Learning(Protocol):
     """A link that finds out about its devices what is worth keeping over a restart."""
 

@@ -10,6 +10,7 @@ There is no task here: of the reads that wait, one listens for all.
 """
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -98,18 +99,13 @@ class MqttBroker:
 
     def __init__(self, url: str, access: BrokerAccess, inboxes: Sequence[_Inbox], now: Clock) -> None:
         self.bus = url
-        self.polls: Sequence[Poll] = [inbox.poll for inbox in inboxes]
         self.dropped: Counter[str] = Counter()
         """What was ignored, by reason."""
-        self._access, self._now = access, now
-        self._inboxes = {inbox.source.name: inbox for inbox in inboxes}
-        self._filters = apart({topic for inbox in inboxes for topic in inbox.device.topics})
-        self._questions = [question for inbox in inboxes for question in inbox.questions]
-        self._renew_s = _RENEW * min(inbox.stale_s for inbox in inboxes)
-        self._deaf_s = _DEAF * max(inbox.stale_s for inbox in inboxes)
+        self.access, self._now = access, now
         # Unlike the client id of the uplink, which may go to the same broker: a broker lets in one of each.
-        first = inboxes[0].source
-        self._client_id = f"{first.entity.partition(':')[0]}-{first.name}"
+        self._named_after = inboxes[0].source.name
+        self._client_id = f"{inboxes[0].source.entity.partition(':')[0]}-{self._named_after}"
+        self._take_on(inboxes)
         self._session: Session | None = None
         self._deaf = False
         """Whether the last session ended because nothing came: then all values were stale before."""
@@ -118,22 +114,57 @@ class MqttBroker:
         """When something came last; when the topics were subscribed last."""
         self._due_s: list[float] = []
         """When each question is asked next."""
+        self._patience: asyncio.Timeout | None = None
+        """Of the read that listens for all."""
+
+    def _take_on(self, inboxes: Sequence[_Inbox]) -> None:
+        self.polls: Sequence[Poll] = [inbox.poll for inbox in inboxes]
+        self.inboxes = {inbox.source.name: inbox for inbox in inboxes}
+        self._filters = apart({topic for inbox in inboxes for topic in inbox.device.topics})
+        self._questions = [question for inbox in inboxes for question in inbox.questions]
+        self._renew_s = _RENEW * min(inbox.stale_s for inbox in inboxes)
+        self._deaf_s = _DEAF * max(inbox.stale_s for inbox in inboxes)
+
+    def renew(self, successor: object, kept: frozenset[str]) -> bool:
+        """Take on the sources of another plan for this broker, in the session that there is; see sources.Renewable.
+
+        What nobody listens to any more is passed over, and not subscribed in the next session.
+        """
+        same = isinstance(successor, MqttBroker) and (successor.bus, successor.access) == (self.bus, self.access)
+        if (
+            not same
+            or not isinstance(successor, MqttBroker)
+            or self._named_after not in kept & successor.inboxes.keys()
+        ):
+            return False
+        for name, inbox in successor.inboxes.items():
+            if name not in kept:
+                inbox.device.connected(after_loss=False)
+        self._take_on([self.inboxes[name] if name in kept else each for name, each in successor.inboxes.items()])
+        self._renewed_s = -math.inf
+        self._due_s = [0.0 for _ in self._questions]
+        if self._patience is not None:
+            self._patience.reschedule(0.0)
+        return True
 
     async def open(self) -> None:
         """Connect and subscribe. Raises LinkError."""
         await self.close()
-        for inbox in self._inboxes.values():
+        for inbox in self.inboxes.values():
             inbox.device.connected(after_loss=not self._deaf)
         self._deaf = False
-        self._session = Session(self.bus, self._access, self._client_id)
+        self._session = Session(self.bus, self.access, self._client_id)
         await self._session.open()
-        await self._session.subscribe(self._filters)
+        filters = self._filters
+        await self._session.subscribe(filters)
         self._heard_s = self._renewed_s = asyncio.get_running_loop().time()
+        if filters is not self._filters:  # others were taken on meanwhile
+            self._renewed_s = -math.inf
         self._due_s = [self._heard_s for _ in self._questions]
 
     async def read(self, poll: Poll) -> list[Reading]:
         """Wait for the next message that tells of a point of this source. Raises LinkError or WireError."""
-        inbox = self._inboxes[poll.source]
+        inbox = self.inboxes[poll.source]
         while True:
             while inbox.messages:
                 message, at = inbox.messages.popleft()
@@ -157,7 +188,7 @@ class MqttBroker:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-        for inbox in self._inboxes.values():
+        for inbox in self.inboxes.values():
             inbox.messages.clear()
             inbox.stirred.set()
 
@@ -176,17 +207,19 @@ class MqttBroker:
                 await self._hear(self._session)
         finally:
             self._listening = False
-            for each in self._inboxes.values():  # the first of those that wait listens next
+            for each in self.inboxes.values():  # the first of those that wait listens next
                 each.stirred.set()
 
     async def _hear(self, session: Session) -> None:
         """Wait for a message, or until there is something to tend to."""
         due_s = min(self._heard_s + self._deaf_s, self._renewed_s + self._renew_s, *self._due_s)
         try:
-            async with asyncio.timeout_at(due_s):
+            async with asyncio.timeout_at(due_s) as self._patience:
                 message = await session.next_message()
         except TimeoutError:
             return
+        finally:
+            self._patience = None
         if not message.retain:  # subscribing anew brings those again
             self._heard_s = self._renewed_s = asyncio.get_running_loop().time()
         self._route(message)
@@ -201,9 +234,10 @@ class MqttBroker:
         if now_s >= self._renewed_s + self._renew_s:
             self._renewed_s = now_s
             await session.subscribe(self._filters)
+        due_s = self._due_s
         for i, question in enumerate(self._questions):
-            if now_s >= self._due_s[i]:
-                self._due_s[i] = now_s + question.every_s
+            if now_s >= due_s[i]:
+                due_s[i] = now_s + question.every_s
                 await self._ask(session, question)
 
     async def _ask(self, session: Session, question: _Question) -> None:
@@ -216,7 +250,7 @@ class MqttBroker:
 
     def _route(self, message: Message) -> None:
         at = self._now()
-        for inbox in self._inboxes.values():
+        for inbox in self.inboxes.values():
             if not inbox.device.wants(message.topic):
                 continue
             if len(inbox.messages) == _INBOX:

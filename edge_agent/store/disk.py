@@ -150,12 +150,13 @@ def told(error: OSError, path: Path, action: str) -> str:
     return f"{path}: cannot {action} as user {user_name()}: {error.strerror or error}" + (f" ({hint})" if hint else "")
 
 
-def user_name() -> str:
-    """Return the name of the user the agent runs as, or the number of one without a name."""
+def user_name(number: int | None = None) -> str:
+    """Return the name of a user, or the number of one without a name; when not given, whom the agent runs as."""
+    uid = os.geteuid() if number is None else number
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 @contextmanager

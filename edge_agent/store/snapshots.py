@@ -119,7 +119,7 @@ class Snapshots:
 
     def __init__(self, path: Path, keep: int, storage: Generations) -> None:
         self._path = path
-        self._keep = keep
+        self.keep = keep
         self._storage = storage
         self._table = TinyDB(storage=lambda: storage).table(_TABLE, cache_size=0)
 
@@ -143,7 +143,7 @@ class Snapshots:
         row = {"seq": seq, "at": at_ms, "reason": reason, "state": state.hex(), "envelope": text}
         try:
             self._table.insert(row)
-            self._table.remove(doc_ids=self._newest_first()[self._keep :])
+            self._table.remove(doc_ids=self._newest_first()[self.keep :])
             with telling(self._path, "keep a snapshot"):
                 self._storage.commit()
         except StoreError:

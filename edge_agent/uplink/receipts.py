@@ -47,7 +47,7 @@ class Receipts:
         self.counts: Counter[str] = Counter()
         """`taken`, and why others were not."""
         self._world_id = world_id
-        self._key = key
+        self.key = key
         self._chain = chain
         self._rate = Rate(_AT_ONCE, _PER_S, now_s)
         self._fault_seq = 0
@@ -84,7 +84,7 @@ class Receipts:
             return "size"
         if not self._rate.allows(now_s):
             return "rate"
-        found = opened_receipt(message.payload, self._key)
+        found = opened_receipt(message.payload, self.key)
         if not isinstance(found, Receipt):
             return found
         if found.world_id != self._world_id:

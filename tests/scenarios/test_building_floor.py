@@ -155,7 +155,7 @@ async def warm_day(agent, broker_url):
         while status in (None, "synced"):
             for _ in range(2):
                 Stepped.second += 30
-                now_ms = agent._clock().at_ms
+                now_ms = agent.clock().at_ms
                 message = json.dumps({"temperature": room.temperature(Stepped.second)}).encode()
                 # The sensor speaks again until it is heard: the link may not have subscribed yet.
                 while now_ms not in heard.values.get("room-sensor/temperature", {}):

@@ -129,7 +129,7 @@ def test_a_person_on_site_acknowledges_a_finding_and_the_next_turn_is_quiet(tmp_
     agent = Agent(load(path))
 
     async def turn(volts):
-        now = agent._clock()
+        now = agent.clock()
         agent.inbox.put([Reading(Anchor("meter", "fc4", now), "volts", volts)])
         return await agent.turn()
 

@@ -16,14 +16,14 @@ def bus(firmware=None):
     points.append(RegisterPoint(name="fw", function=3, address=50, type="uint16", identity="firmware"))
     settings = ModbusSettings(name="m", url="tcp://127.0.0.1:5020", unit=3, poll=Seconds(1))
     (link,) = links([Source(settings, "w:device:m", "device", tuple(points), profile="meter")], Clock())
-    device = link._devices["m"]
+    device = link.devices["m"]
     if firmware is not None:
         says(link, firmware)
     return link, device
 
 
 def says(link, firmware):
-    device = link._devices["m"]
+    device = link.devices["m"]
     block = next(block for block in device.blocks if block.points[0].name == "fw")
     device.answered(block, [(firmware, "good")])
     link._plan()

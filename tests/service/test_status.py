@@ -24,7 +24,7 @@ from jsonschema import Draft202012Validator
 from peers import Authority, Broker, free_port
 from sites import METER, written
 
-from edge_agent.cli import status as command
+from edge_agent.cli import asking as command
 from edge_agent.cli.main import main
 from edge_agent.config import load
 from edge_agent.model.errors import LinkError, StoreError

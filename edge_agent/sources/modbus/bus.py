@@ -49,11 +49,11 @@ class ModbusBus:
 
     def __init__(self, address: Address, devices: Sequence[Device], tls: ssl.SSLContext | None, now: Clock) -> None:
         self.bus = address.bus
-        self._address = address
+        self.address = address
         self._exchange = Exchange(address, devices, tls, now)
         self.line = self._exchange.line
         self.dropped = self._exchange.dropped
-        self._devices = {device.name: device for device in devices}
+        self.devices = {device.name: device for device in devices}
         self._reads: dict[Poll, _Read] = {}
         self.polls: Sequence[Poll] = []
         self._plan()
@@ -97,7 +97,7 @@ class ModbusBus:
 
         After a LinkError with the reason "timeout" it is not known whether the write was done.
         """
-        device = self._devices.get(source)
+        device = self.devices.get(source)
         target = None if device is None else device.points.get(point)
         where = f"{source}.{point}"
         if device is None or target is None:
@@ -120,11 +120,11 @@ class ModbusBus:
 
     def loads(self) -> list[Load]:
         """Return what its polls ask of the bus."""
-        return [load for device in self._devices.values() for load in device.loads()]
+        return [load for device in self.devices.values() for load in device.loads()]
 
     def outlook(self) -> list[str]:
         """Return lines for `check`."""
-        path = self._address.path or ""
+        path = self.address.path or ""
         lines = outlook(self.loads(), self.line)
         if path.startswith(("/dev/ttyUSB", "/dev/ttyACM")):
             lines.append(f"{path} may be another adapter after a restart: /dev/serial/by-id/ has names that stay")
@@ -132,19 +132,32 @@ class ModbusBus:
 
     def lessons(self) -> dict[str, Any]:
         """Return what the devices taught, as plain values."""
-        return {key: lesson for device in self._devices.values() for key, lesson in device.lessons().items()}
+        return {key: lesson for device in self.devices.values() for key, lesson in device.lessons().items()}
 
     def recall(self, kept: Mapping[str, Any]) -> None:
         """Take up what they taught in another run."""
-        for device in self._devices.values():
+        for device in self.devices.values():
             device.recall(kept)
         self._plan()
+
+    def renew(self, successor: object, kept: frozenset[str]) -> bool:
+        """Take on the units of another plan for this bus, and keep the connection; see sources.Renewable."""
+        if not isinstance(successor, ModbusBus) or successor.address != self.address:
+            return False
+        # It was opened with what its first unit says of TLS.
+        if self.address.scheme == "tls" and not {next(iter(self.devices)), next(iter(successor.devices))} <= kept:
+            return False
+        self.devices = {name: self.devices[name] if name in kept else d for name, d in successor.devices.items()}
+        self._exchange.devices = list(self.devices.values())
+        self._reads = {poll: read for poll, read in self._reads.items() if poll.source in kept}
+        self._plan()
+        return True
 
     # --- reading
 
     def _plan(self) -> None:
         """Make polls of what the devices' blocks are now. What was a poll before can still be read."""
-        planned = [(device, poll, block) for device in self._devices.values() for poll, block in device.polls().items()]
+        planned = [(device, poll, block) for device in self.devices.values() for poll, block in device.polls().items()]
         for device, poll, block in planned:
             plain = block is None or block.function == IDENTIFICATION
             self._reads[poll] = _Read(device, block, None if plain or block is None else _decoder(block))

@@ -38,7 +38,7 @@ class Exchange:
         self.dropped: Counter[str] = Counter()
         self.line = None if address.numbered else address.line
         self._address, self._tls, self._now = address, tls, now
-        self._devices = devices
+        self.devices = devices
         self._wire: Wire | None = None
         self._turn = asyncio.Lock()
         self._unanswered = False
@@ -155,7 +155,7 @@ class Exchange:
             device.owed.given_up(wanted, now)
 
     def _usual_s(self) -> float | None:
-        usual = [device.patience.usual_s for device in self._devices if device.patience.usual_s is not None]
+        usual = [device.patience.usual_s for device in self.devices if device.patience.usual_s is not None]
         return max(usual, default=None)
 
     async def _silence(self, device: Device, where: str) -> None:
