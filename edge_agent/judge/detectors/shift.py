@@ -22,9 +22,9 @@ from edge_agent.model.site import DriftSettings
 if TYPE_CHECKING:
     from edge_agent.judge.expected import Expected
 
-KS = (0.06, 0.25, 0.8)
+KS = (0.15, 0.55)
 """Reference values of the charts that run side by side: small, middle and large shifts."""
-SHARE = 3.0
+SHARE = 2.2
 
 
 def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":
