@@ -1,6 +1,6 @@
 """A level that leaves its baseline, at once or slowly: two-sided CUSUM charts over whitened readings.
 
-Charts for small, middle and large shifts run side by side over the innovations (judge/expected.py). When one passes
+Charts for small and large shifts run side by side over the innovations (judge/expected.py). When one passes
 the bar, the charts go on from the new level, so that a second shift, or the way back, is seen as soon as the first; the
 finding stays with the baseline it left, and is followed until the level comes back (judge/departure.py) or has become
 the usual one: it has lasted four warm-ups, or four times as long as it took to be noticed, and rests.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.judge.expected import Expected
 
 KS = (0.15, 0.55)
-"""Reference values of the charts that run side by side: small, middle and large shifts."""
+"""Reference values of the charts that run side by side: two, for each more would cost all of them a higher bar."""
 SHARE = 2.2
 
 
