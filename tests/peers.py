@@ -136,9 +136,13 @@ class Broker:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self):
-        """End it as a service manager would."""
-        self._process.terminate()
-        self._process.wait(_READY_S)
+        """End it as a service manager would; a signal that comes before it sleeps is only seen when it wakes up."""
+        deadline = time.monotonic() + _READY_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
+        self._process.wait(0)
 
     def kill(self):
         """End it without a chance to say goodbye."""

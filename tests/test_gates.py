@@ -386,7 +386,7 @@ def test_with_a_mirror_nothing_is_written_before_it_has_signed_for_this_run(tmp_
     agent = service.Agent(site(tmp_path, upstream + METER, free_port()))
 
     def receipt(seq):
-        signed = seal_receipt(Receipt("w", seq, agent.ledger.digest_of(seq)), mirror)
+        signed = seal_receipt(Receipt("w", 1, seq, agent.ledger.digest_of(seq)), mirror)
         agent.upstream.receipts.take(Message("edge/v1/w/ack", signed, retain=False), time.monotonic())
         assert agent.upstream.receipts.last.seq == seq
 

@@ -1,7 +1,8 @@
 """Follow a gateway through its broker, verify signature, chain and state digest of every record, print changes.
 
 It needs the broker and the gateway's public key, and trusts nothing else. At the first lie it names the lie and
-ends with exit code 1; otherwise it follows until it is interrupted, and has nothing to save then.
+ends with exit code 1; otherwise it follows until it is interrupted. With `--state FILE` it keeps its place there once a
+second and goes on from it: every change is printed, at least once, over all restarts. Without, it begins at a snapshot.
 """
 
 import argparse
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.model.checked import plain
-from edge_agent.model.errors import TrustError, WireError
+from edge_agent.model.errors import ConfigError, Problem, TrustError, WireError
 from edge_agent.model.reading import iso_utc
 from edge_agent.model.site import BrokerAccess
 from edge_agent.store.keys import load_private, load_public
+from edge_agent.store.place import PlaceFile
 from edge_agent.uplink.follower import AuditTold, Change, DetailMissed, FindingChange, ValueChange
 from edge_agent.uplink.mirror import Mirror
 
@@ -36,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipts-key", type=Path, help="sign receipts with this private key: the gateway's mirror_key"
     )
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="keep there what was verified, and go on from it after a restart"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a record")
 
 
@@ -44,13 +49,27 @@ def run(args: argparse.Namespace) -> int:
     names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file", "password_env")
     access = BrokerAccess(**{name: getattr(args, name) for name in names})
     signs = None if args.receipts_key is None else load_private(args.receipts_key)
-    mirror = Mirror(args.url, args.world, load_public(args.key), access, signs)
+    keeps = None if args.state is None else PlaceFile(args.state)
+    key = load_public(args.key)
+    try:
+        mirror = Mirror(args.url, args.world, key, access, signs, keeps)
+    except (TrustError, WireError) as error:
+        hint = "to begin anew, remove it"
+        wanted = f"a mirror's place in the chain of {args.world!r}"
+        raise ConfigError([Problem(f"--state {args.state}", str(error), wanted, hint)]) from error
+    if mirror.lied:
+        lie = f"the gateway lied before: whom to believe is for a person to decide (to begin anew, remove {args.state})"
+        return _lie(lie, as_json=args.json)
     try:
         asyncio.run(_follow(mirror, as_json=args.json))
-    except (TrustError, WireError) as lie:
-        print(json.dumps({"lie": str(lie)}) if args.json else f"LIE {lie}")
-        return 1
+    except (TrustError, WireError) as error:
+        return _lie(str(error), as_json=args.json)
     return 0
+
+
+def _lie(lie: str, *, as_json: bool) -> int:
+    print(json.dumps({"lie": lie}) if as_json else f"LIE {lie}")
+    return 1
 
 
 async def _follow(mirror: Mirror, *, as_json: bool) -> None:

@@ -47,7 +47,7 @@ class Sealed(msgspec.Struct, frozen=True):
     envelope: bytes
 
 
-SnapshotReason = Literal["start", "interval", "checkpoint", "stop", "request"]
+SnapshotReason = Literal["start", "interval", "checkpoint", "stop", "request", "place"]
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from typing import Any
 
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.seal.canonical import pack, unpack
-from edge_agent.seal.keys import PrivateKey, Verifier
+from edge_agent.seal.keys import PrivateKey, UnknownKeyError, Verifier
 
 
 def seal(payload_type: str, payload: bytes, *keys: PrivateKey) -> bytes:
@@ -23,13 +23,16 @@ def unseal(envelope: bytes, payload_type: str, keys: Verifier) -> bytes:
 
 
 def verified(found: dict[str, Any], payload_type: str, keys: Verifier, place: int = 0) -> bytes:
-    """Return the payload of an envelope's map after the signature at `place` was verified. Raises TrustError."""
+    """Return the payload of an envelope's map after the signature at `place` was verified.
+
+    Raises TrustError; UnknownKeyError when it may be that only the key is not known yet.
+    """
     if found["payloadType"] != payload_type:
         raise TrustError(f"envelope: got payload type {str(found['payloadType'])[:80]!r}, wanted {payload_type!r}")
     signature = found["signatures"][place]
     key = keys.find(signature["keyid"])
     if key is None:
-        raise TrustError(f"envelope: signed by key {signature['keyid'][:80]!r}, wanted {keys.keyid!r}")
+        raise UnknownKeyError(signature["keyid"], keys.keyid)
     payload: bytes = found["payload"]
     if not key.verifies(signature["sig"], signed_bytes(payload_type, payload)):
         raise TrustError(f"envelope: the signature of key {key.keyid} does not hold")

@@ -91,6 +91,14 @@ class PublicKey:
         return True
 
 
+class UnknownKeyError(TrustError):
+    """Signed by a key that is none of those known: a stranger's, or one that a gateway's key was replaced by since."""
+
+    def __init__(self, keyid: str, wanted: str) -> None:
+        super().__init__(f"envelope: signed by key {keyid[:80]!r}, wanted {wanted!r}")
+        self.keyid = keyid
+
+
 class EncryptedKeyError(TrustError):
     """A private key can only be read with its passphrase."""
 

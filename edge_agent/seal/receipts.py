@@ -12,20 +12,23 @@ from edge_agent.seal.records import checked_fields
 
 MAX_RECEIPT_BYTES = 1024
 _VERSION = 1
-_FIELDS: dict[str, Any] = {"v": int, "world": str, "seq": int, "head": bytes}
+_FIELDS: dict[str, Any] = {"v": int, "world": str, "from": int, "seq": int, "head": bytes}
 
 
 class Receipt(NamedTuple):
-    """Record `seq` of a world was verified, and its digest is `head`."""
+    """The records `first` to `seq` of a world were verified, each of them, and the digest of the last is `head`."""
 
     world_id: str
+    first: int
+    """`seq` + 1 when nothing was verified but a snapshot at record `seq`."""
     seq: int
     head: bytes
 
 
 def seal_receipt(receipt: Receipt, key: PrivateKey) -> bytes:
     """Return the envelope of a receipt, signed by the mirror."""
-    payload = {"v": _VERSION, "world": receipt.world_id, "seq": receipt.seq, "head": receipt.head}
+    world_id, first, seq, head = receipt
+    payload = {"v": _VERSION, "world": world_id, "from": first, "seq": seq, "head": head}
     return seal(RECEIPT_TYPE, pack(payload), key)
 
 
@@ -42,8 +45,8 @@ def opened_receipt(envelope: bytes, key: PublicKey) -> Receipt | str:
         raw = checked_fields(found["payload"], _FIELDS, "receipt")
     except WireError:
         return "form"
-    well_formed = raw["seq"] > 0 and len(raw["head"]) == len(ZERO_DIGEST)
-    return Receipt(raw["world"], raw["seq"], raw["head"]) if well_formed else "form"
+    well_formed = raw["seq"] > 0 and 0 < raw["from"] <= raw["seq"] + 1 and len(raw["head"]) == len(ZERO_DIGEST)
+    return Receipt(raw["world"], raw["from"], raw["seq"], raw["head"]) if well_formed else "form"
 
 
 def _refusal(found: dict[str, Any], key: PublicKey) -> str | None:

@@ -131,6 +131,11 @@ def _check_rotation(found: dict[str, Any], rotation: Rotation) -> None:
 
 def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:
     """Return the signed envelope of a snapshot."""
+    return seal(SNAPSHOT_TYPE, snapshot_payload(snapshot), key)
+
+
+def snapshot_payload(snapshot: Snapshot) -> bytes:
+    """Return what is signed of a snapshot."""
     world = snapshot.world
     payload = {
         "v": _VERSION,
@@ -146,7 +151,7 @@ def seal_snapshot(snapshot: Snapshot, key: PrivateKey) -> bytes:
         "findings": {key_: finding_row(f) for key_, f in world.findings.items()},
         **_desk_maps(world.actions, world.operators),
     }
-    return seal(SNAPSHOT_TYPE, pack(payload), key)
+    return pack(payload)
 
 
 def unseal_snapshot(envelope: bytes, keys: Verifier) -> Snapshot:
@@ -155,8 +160,14 @@ def unseal_snapshot(envelope: bytes, keys: Verifier) -> Snapshot:
     Raises WireError or TrustError.
     """
     found = parts(envelope)
-    raw = checked_fields(verified(found, SNAPSHOT_TYPE, keys), _SNAPSHOT_FIELDS, "snapshot", _DESK_FIELDS)
-    keys.check_reach(found["signatures"][0]["keyid"], raw["seq"])
+    snapshot = snapshot_in(verified(found, SNAPSHOT_TYPE, keys))
+    keys.check_reach(found["signatures"][0]["keyid"], snapshot.world.version)
+    return snapshot
+
+
+def snapshot_in(payload: bytes) -> Snapshot:
+    """Return a snapshot after its own state digest was verified. Raises WireError."""
+    raw = checked_fields(payload, _SNAPSHOT_FIELDS, "snapshot", _DESK_FIELDS)
     variables = {number: _variable(number, row) for number, row in raw["variables"].items()}
     entities = {key_: _entity(key_, row) for key_, row in raw["entities"].items()}
     states: dict[str, dict[int, State]] = {entity: {} for entity in entities}

@@ -103,6 +103,13 @@ class DiskLedger:
         """The last record that was delivered."""
         return self._log.head.acked
 
+    @property
+    def first_waiting(self) -> int:
+        """The first record that was not delivered and can be. Raises StoreError."""
+        after = self.acked + 1
+        found = self._log.read(after, 1)
+        return max(found[0].first, after) if found else after
+
     def read(self, first_seq: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """Return (last record covered, envelope) of what is to be sent. Raises StoreError."""
         return [(item.seq, item.envelope) for item in self._log.read(first_seq, max_bytes)]

@@ -3,9 +3,12 @@
 What does not fit is told apart: what we have already is passed over, what leaves records out is a `Gap` to be
 asked for, and what the gateway's own key signed but cannot be true, or what somebody else signed, is a lie and is
 raised. Whatever is raised or returned as a gap leaves the follower as it was.
+
+One that begins at a snapshot has not seen what stands before it. Records from there are taken late, when they come:
+nothing in the world changes by them, their audit entries are told, and where they join what is known, `past` grows.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,9 +26,12 @@ from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import Span, Stretch, ground_of, span_of, unseal_stretch
 from edge_agent.twin.diff import apply, diff
+from edge_agent.uplink.place import Place
 
 _REMEMBERED = 4096
 """Digests of so many records are kept, to tell a repetition from a fork: 32 bytes each."""
+_APART = 8
+"""Stretches apart from the present that are remembered until somebody asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class DetailMissed:
     """What happened in between is not known: `first` to `last` came as one. The state after them is verified.
 
     `why` is "squashed" (the gateway had to, and the audit entries are still all there) or "snapshot" (the audit
-    entries were missed too).
+    entries were missed too, unless they are still told: late ones have a `seq` up to `last`).
     """
 
     first: int
@@ -107,8 +113,18 @@ class Gap(NamedTuple):
 class Follower:
     """The twin of one gateway, verified up to record `seq`. It begins before the first record, knowing nothing.
 
-    `counts` tells `records`, `duplicates`, `snapshots` (taken over) and `gaps`.
+    `counts` tells `records`, `duplicates`, `late` (before what we began with), `snapshots` (taken over) and `gaps`.
     """
+
+    @classmethod
+    def at(cls, place: Place) -> "Follower":
+        """Return one that goes on from where another one was."""
+        world, found = place.snapshot.world, cls(place.snapshot.world.world_id, place.keys.keys[0])
+        found.world, found.keys, found.lied = world, place.keys, place.lied
+        found._entity_digests = entity_digests(world)
+        found._records = OrderedDict({world.version: place.snapshot.head})
+        found._since, found._before = place.since, place.before
+        return found
 
     def __init__(self, world_id: str, key: PublicKey) -> None:
         self.world = World(world_id, 0, 0, {}, {}, {}, {})
@@ -123,6 +139,11 @@ class Follower:
         self._entity_digests: Digests = {}
         self._records = OrderedDict({0: ZERO_DIGEST})
         """Digests of the last records by number; the last one is that of record `seq`."""
+        self._since, self._before = 1, ZERO_DIGEST
+        """From which record on each was verified, and the digest of the one before it."""
+        self._late: Span | None = None
+        """What was verified of the records before `_since`, as far as it is one stretch."""
+        self._apart: deque[Span] = deque(maxlen=_APART)
 
     @property
     def seq(self) -> int:
@@ -135,6 +156,26 @@ class Follower:
         return self._records[self.seq]
 
     @property
+    def place(self) -> Place:
+        """What another follower can go on from."""
+        snapshot = Snapshot(self.world, self.head, self.state, "place")
+        return Place(snapshot, self._since, self._before, self.keys, self.lied)
+
+    @property
+    def past(self) -> Span:
+        """The records up to `seq` each of which was verified; `seq` + 1 to `seq` when it is none but a snapshot."""
+        return Span(self._since, self.seq, self._before, self.head)
+
+    def take_apart(self) -> list[Span]:
+        """Return stretches that were verified too, and between which and the present something is missing.
+
+        All that came since the last call, the one that may still grow each time.
+        """
+        apart = [*self._apart, *([] if self._late is None else [self._late])]
+        self._apart.clear()
+        return apart
+
+    @property
     def state(self) -> bytes:
         """The digest of the world (32 bytes): equal to what record `seq` says."""
         return root_digest(self.world.world_id, self._entity_digests)
@@ -144,9 +185,11 @@ class Follower:
 
         Returns the gap when records before it are missing: give it again when they were taken. Raises TrustError
         or WireError when it is not the gateway's, contradicts what was verified before, or does not lead to the
-        state that it claims.
+        state that it claims; UnknownKeyError when it may only be that the gateway's key was replaced.
         """
         span = span_of(envelope)
+        if span.first < self._since and span.last <= self.seq:
+            return self._taken_late(envelope)
         if span.last <= self.seq:
             return self._repeated(envelope, span)
         stretch = unseal_stretch(envelope, self.keys)
@@ -208,6 +251,30 @@ class Follower:
         self.counts["duplicates"] += 1
         return []
 
+    def _taken_late(self, envelope: bytes) -> list[Change]:
+        """Take a record, or a range, that begins before all that we have; see the top of this file."""
+        stretch = unseal_stretch(envelope, self.keys)
+        where = _where(stretch.first, stretch.last)
+        self._check_world(where, stretch.world_id)
+        self._check_chain(where, stretch)
+        last = min(stretch.last, self._since - 1)
+        span = Span(stretch.first, last, stretch.prev, stretch.digests[last - stretch.first])
+        late = self._late
+        if late is not None and late.first <= span.first and span.last <= late.last:
+            self.counts["duplicates"] += 1
+            return []
+        if last == self._since - 1 and span.digest != self._before:
+            raise self._lie(f"{where}: a fork of the chain: it is not the one that record {self._since} follows")
+        if late is not None and (span.first, span.prev) == (late.last + 1, late.digest):
+            span = span._replace(first=late.first, prev=late.prev)
+        elif late is not None:
+            self._apart.append(late)
+        self._late = span
+        if span.last == self._since - 1:
+            self._since, self._before, self._late = span.first, span.prev, None
+        self.counts["late"] += 1
+        return [AuditTold(told.entry, told.at_ms, told.seq) for told in stretch.audit if told.seq <= last]
+
     def _check_world(self, where: str, world_id: str) -> None:
         if world_id != self.world.world_id:
             raise self._lie(f"{where}: got world {world_id[:80]!r}, wanted {self.world.world_id!r}")
@@ -233,7 +300,13 @@ class Follower:
         changes: list[Change] = []
         if stretch.last > stretch.first:
             changes.append(DetailMissed(max(stretch.first, self.seq + 1), seq, "squashed", seq))
-        changes += [AuditTold(told.entry, told.at_ms, told.seq) for told in stretch.audit if told.seq > before.version]
+        changes += [
+            AuditTold(told.entry, told.at_ms, told.seq)
+            for told in stretch.audit
+            if told.seq > before.version or told.seq < self._since
+        ]
+        if stretch.first < self._since:  # a range that begins before the snapshot that we began with
+            self._since, self._before = stretch.first, stretch.prev
         self._move(world, digests)
         for number, digest in enumerate(stretch.digests, stretch.first):
             self._remember(number, digest)
@@ -245,6 +318,9 @@ class Follower:
         missed: list[Change] = (
             [DetailMissed(self.seq + 1, world.version, "snapshot", world.version)] if self.seq else []
         )
+        if self.past.first <= self.past.last:
+            self._apart.append(self.past)
+        self._since, self._before, self._late = world.version + 1, snapshot.head, None
         self._move(world, entity_digests(world))
         self._records.clear()  # what lies between is not known, so nothing older can be compared
         self._remember(world.version, snapshot.head)

@@ -18,7 +18,7 @@ import random
 import secrets
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from edge_agent.model.errors import LinkError, TrustError, WireError
 from edge_agent.model.layout import topic
@@ -27,11 +27,12 @@ from edge_agent.model.world import World
 from edge_agent.mqtt import Message, Session, endpoint
 from edge_agent.seal.canonical import split
 from edge_agent.seal.keyring import Keyring
-from edge_agent.seal.keys import PrivateKey, PublicKey
+from edge_agent.seal.keys import PrivateKey, PublicKey, UnknownKeyError
 from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.uplink.commands import ASK_SNAPSHOT, ask_records
 from edge_agent.uplink.follower import Change, Follower, Gap
 from edge_agent.uplink.parts import Assembly
+from edge_agent.uplink.place import place_bytes, place_in
 
 _log = logging.getLogger(__name__)
 
@@ -50,16 +51,30 @@ _RECEIPT_EVERY_S = 1.0
 """At most: the gateway hears four a second (reference/formats.md §6.1)."""
 
 
+class Keeper(Protocol):
+    """Where a mirror keeps its place over a restart. Both are called in a worker thread or before it connects."""
+
+    def load(self) -> bytes | None:
+        """Return what was kept, None when nothing was."""
+
+    def save(self, place: bytes) -> None:
+        """Keep it, durable on return."""
+
+
 class Mirror:
     """The twin of the gateway `world_id`, whose public key is `key`, as its broker at `url` brings it.
 
     Iterating yields each change in the order of the chain, and raises TrustError or WireError for each lie: the
     twin stays as it was verified, and iterating may go on. `world` is never ahead of the record whose changes are
-    being told. `counts` tells `records`, `snapshots`, `duplicates`, `gaps`, `asked`, `lies`, `sessions`, `dropped`,
-    `receipts`.
+    being told. `counts` tells `records`, `snapshots`, `duplicates`, `late`, `gaps`, `strangers` (what a key signed that
+    is not known), `asked`, `lies`, `sessions`, `dropped`, `receipts`.
 
-    With `signs` it tells the gateway, signed with that key, how far it has verified: never further than what was
-    told and asked beyond, so that a program which ends in the middle of a change has not signed for it.
+    With `signs` it tells the gateway, signed with that key, what it has verified: never more than what was told and
+    asked beyond, so that a program which ends in the middle of a change has not signed for it. With `keeps` it goes
+    on after a restart from where it was, and has kept its place before it signs; what was told in the last second may
+    be told again. Without, it begins at a snapshot, and signs for what stands before it when that came, too.
+
+    Raises WireError or TrustError when what `keeps` holds is no place in this gateway's chain.
     """
 
     def __init__(
@@ -69,21 +84,27 @@ class Mirror:
         key: PublicKey,
         access: BrokerAccess | None = None,
         signs: PrivateKey | None = None,
+        keeps: Keeper | None = None,
     ) -> None:
         endpoint(url)  # a url that cannot be right is told now
         self._url = url
         self._access = access or BrokerAccess()
         self._topic = {name: topic(world_id, name) for name in ("record", "snapshot", "status", "command", "ack")}
         self._signs = signs
+        self._keeps = keeps
+        self._keeping: asyncio.Task[None] | None = None
         self._receipt_wanted = False
         self._receipt_at_s = 0.0
         """When the next receipt may be sent."""
-        self._follower = Follower(world_id, key)
+        kept = None if keeps is None else keeps.load()
+        self._follower = Follower(world_id, key) if kept is None else Follower.at(place_in(kept, world_id, key))
         self._told: deque[Change | TrustError | WireError] = deque()
         self._arrived: deque[bytes] = deque()
         """Records of the last message, not yet looked at."""
         self._parts = Assembly()
         self._early: deque[bytes] = deque(maxlen=_EARLY)
+        self._strange: deque[tuple[bytes, UnknownKeyError]] = deque(maxlen=_EARLY)
+        """Records that a key signed which is not known; the gateway's, if a snapshot brings the key."""
         self._snapshot: bytes | None = None
         """The newest one, as long as the records that lead there may still come."""
         self._session: Session | None = None
@@ -116,6 +137,11 @@ class Mirror:
     def caught_up(self) -> bool:
         """Whether the twin is that of now: nothing is missing, as the gateway itself has shown since we listen."""
         return self._up_to_date and self.gap is None and self._follower.seq >= self._known_seq
+
+    @property
+    def lied(self) -> bool:
+        """Whether the gateway's own key signed what cannot be true, now or before a restart; see Follower."""
+        return self._follower.lied
 
     @property
     def counts(self) -> Counter[str]:
@@ -153,6 +179,8 @@ class Mirror:
                 await self._connected()
             else:
                 await self._hear(self._session)
+        if self.lied and isinstance(self._told[0], TrustError):
+            await self._keep()
         told = self._told.popleft()
         if isinstance(told, (TrustError, WireError)):
             raise told
@@ -191,6 +219,8 @@ class Mirror:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
             self._connecting = None
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
         session, self._session = self._session, None
         if session is not None:
             self.counts["dropped"] += session.dropped
@@ -221,17 +251,30 @@ class Mirror:
         return self._receipt_wanted and asyncio.get_running_loop().time() >= self._receipt_at_s
 
     async def _sign(self, session: Session) -> None:
-        """Send a receipt for the last record: all that it changed was told, or nothing would be asked of us now."""
-        assert self._signs is not None
+        """Keep our place, then send receipts: all that was verified was told, or nothing would be asked of us now."""
+        await self._keep()
         self._receipt_wanted = False
         self._receipt_at_s = asyncio.get_running_loop().time() + _RECEIPT_EVERY_S
-        receipt = Receipt(self.world.world_id, self._follower.seq, self._follower.head)
-        self.counts["receipts"] += 1
-        with contextlib.suppress(LinkError):  # the next one says the same and more
-            await session.publish(self._topic["ack"], seal_receipt(receipt, self._signs))
+        if self._signs is None:
+            return
+        for span in (*self._follower.take_apart(), self._follower.past):
+            receipt = Receipt(self.world.world_id, span.first, span.last, span.digest)
+            self.counts["receipts"] += 1
+            with contextlib.suppress(LinkError):  # the next one says the same and more
+                await session.publish(self._topic["ack"], seal_receipt(receipt, self._signs))
+
+    async def _keep(self) -> None:
+        """Have our place kept, in a worker thread; when the caller loses patience it goes on, and is waited for here."""
+        if self._keeping is None and self._keeps is not None:
+            saving = asyncio.to_thread(self._keeps.save, place_bytes(self._follower.place))
+            self._keeping = asyncio.create_task(saving, name="mirror-keep")
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
+            done, self._keeping = self._keeping, None
+            done.result()
 
     def _want_receipt(self) -> None:
-        self._receipt_wanted = self._signs is not None and self._follower.seq > 0
+        self._receipt_wanted = (self._signs is not None or self._keeps is not None) and self._follower.seq > 0
 
     def _take(self, message: Message) -> None:
         if message.topic == self._topic["status"]:
@@ -241,13 +284,13 @@ class Mirror:
         with self._telling_lies():
             payload = self._parts.take(message.payload)
             if payload is not None:
-                self._take_whole(message.topic, payload)
+                self._take_whole(message.topic, payload, live=not message.retain)
 
-    def _take_whole(self, topic: str, payload: bytes) -> None:
+    def _take_whole(self, topic: str, payload: bytes, *, live: bool) -> None:
         if topic == self._topic["record"]:
             self._arrived.extend(split(payload))
         elif topic == self._topic["snapshot"]:
-            self._take_snapshot(payload, jump=self._asks > _ASKS_FOR_RECORDS)
+            self._take_snapshot(payload, jump=self._asks > _ASKS_FOR_RECORDS, live=live)
 
     @contextlib.contextmanager
     def _telling_lies(self) -> Iterator[None]:
@@ -255,29 +298,56 @@ class Mirror:
         try:
             yield
         except (TrustError, WireError) as lie:
-            self.counts["lies"] += 1
-            self._told.append(lie)
+            self._tell_lie(lie)
             self._arrived.clear()
+
+    def _tell_lie(self, lie: TrustError | WireError) -> None:
+        self.counts["lies"] += 1
+        self._told.append(lie)
 
     def _take_record(self, envelope: bytes) -> None:
         before = self._follower.seq
         with self._telling_lies():
-            found = self._follower.take(envelope)
+            try:
+                found = self._follower.take(envelope)
+            except UnknownKeyError as stranger:
+                self._wonder(envelope, stranger)
+                found = []
             if isinstance(found, Gap):
                 self._early.append(envelope)
             else:
                 self._told.extend(found)
-                self._up_to_date |= bool(found) and self.gap is None
+                self._up_to_date |= self._follower.seq > before and self.gap is None
         if self.gap is None:
             self._take_early()
         self._want_receipt()
         self._plan_anew(before)
 
-    def _take_snapshot(self, envelope: bytes, *, jump: bool) -> None:
+    def _wonder(self, envelope: bytes, stranger: UnknownKeyError) -> None:
+        """Put aside what an unknown key signed: a lie, or the gateway's key was replaced while we were not there."""
+        if not self._strange:
+            _log.warning("mirror: %s: asking the gateway for its keys", stranger)
+        self.counts["strangers"] += 1
+        self._strange.append((envelope, stranger))
+
+    def _judge_strangers(self, *, live: bool) -> None:
+        """Look again at what was put aside, now that a snapshot has brought keys: all of them, when it is live."""
+        strange = list(self._strange)
+        self._strange.clear()
+        for envelope, stranger in strange:
+            if self.keys.find(stranger.keyid) is not None:
+                self._arrived.append(envelope)
+            elif live:
+                self._tell_lie(stranger)
+            else:
+                self._strange.append((envelope, stranger))
+
+    def _take_snapshot(self, envelope: bytes, *, jump: bool, live: bool = False) -> None:
         before = self._follower.seq
         with self._telling_lies():
             self._told.extend(self._follower.take_snapshot(envelope, jump=jump))
             self._snapshot = envelope
+            self._judge_strangers(live=live)
         if self._follower.seq > before:
             self._take_early()
             self._want_receipt()
@@ -306,20 +376,20 @@ class Mirror:
             self._asks = 0
             self._plan_to_ask(patience_s)
         elif self._ask_at_s is None:
-            self._plan_to_ask(_GRACE_S if self.gap is None else 0)
+            self._plan_to_ask(_GRACE_S if self.gap is None and not self._strange else 0)
 
     def _plan_to_ask(self, patience_s: float) -> None:
         """Plan to ask when something is missing, or may be, and does not come within `patience_s`; else not to."""
-        missing = not self.caught_up
+        missing = not self.caught_up or self._strange
         self._ask_at_s = asyncio.get_running_loop().time() + patience_s if missing else None
 
     async def _ask(self, session: Session) -> None:
-        """Ask for the records that are missing; when that does not help, for a snapshot."""
+        """Ask for the records that are missing; when that does not help, or a key is missing, for a snapshot."""
         if self._asks >= _ASKS_FOR_RECORDS and self._snapshot is not None:
             self._take_snapshot(self._snapshot, jump=True)
             self._snapshot = None
         seq = self._follower.seq
-        records = seq > 0 and self._asks < _ASKS_FOR_RECORDS
+        records = seq > 0 and self._asks < _ASKS_FOR_RECORDS and not self._strange
         patience_s = min(_FIRST_PATIENCE_S * 2.0**self._asks, _LONGEST_PATIENCE_S)
         self._asks = min(self._asks + 1, 30)
         self._plan_to_ask(patience_s)

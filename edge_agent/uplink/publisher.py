@@ -70,6 +70,10 @@ class Backlog(Protocol):
     def acked(self) -> int:
         """The last record that was delivered; 0 before the first."""
 
+    @property
+    def first_waiting(self) -> int:
+        """The first record that was not delivered: `acked` + 1, later when what follows is missing."""
+
     def read(self, first_seq: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """Return (the last record it covers, envelope) of records from `first_seq` on, in order.
 
@@ -86,7 +90,8 @@ class Publisher:
 
     `snapshot` makes the envelope of a snapshot as of now, for those who ask; `letter` takes what claims to be an
     approval, and whether it was retained. `counts` tells what was done and refused, by word: `messages`, `records`,
-    `snapshots`, `parts`, `resends`, `reminders` (of the mirror), `refused` (by the broker) and `command:<why not>`.
+    `snapshots`, `parts`, `resends`, `reminders` (of the mirror), `apart` (receipts of a mirror that lacks what was not
+    delivered), `refused` (by the broker) and `command:<why not>`.
     `published` is the last record that the broker has acknowledged, with all before it.
     """
 
@@ -116,6 +121,8 @@ class Publisher:
         self._news = asyncio.Event()
         self._delivered = asyncio.Event()
         self._resend: asyncio.Task[None] | None = None
+        self._lacks_to: int | None = None
+        """The last record that the mirror lacks though it was not delivered: it began anew behind it."""
 
     async def run(self, session: Session) -> None:
         """Publish and answer until the session is lost: raises LinkError, always.
@@ -123,7 +130,7 @@ class Publisher:
         A message that the broker refuses ends the run too, with reason "refused": it would be refused again, so
         the wait before the next attempt is the caller's back-off.
         """
-        self._resend = self._unanswered = None
+        self._resend = self._unanswered = self._lacks_to = None
         self._most_bytes = session.max_payload
         heard = ["command"] if self._terms.receipts is None else ["command", "ack"]
         await session.subscribe([topic(self._world_id, name) for name in heard])
@@ -259,15 +266,22 @@ class Publisher:
     def _take_receipt(self, message: Message, now_s: float) -> None:
         release, receipts = self._terms
         receipt = None if receipts is None else receipts.take(message, now_s)
-        if release == "mirror" and receipt is not None:
-            self.published = max(self.published, receipt.seq)
-            self._sent = max(self._sent, receipt.seq)  # what the mirror has need not be sent
-            self._release(receipt.seq)
+        if release != "mirror" or receipt is None:
+            return
+        if receipt.first > self._backlog.first_waiting:
+            self.counts["apart"] += 1
+            self._lacks_to = receipt.first - 1
+            return
+        self._lacks_to = None
+        self.published = max(self.published, receipt.seq)
+        self._sent = max(self._sent, receipt.seq)  # what the mirror has need not be sent
+        self._release(receipt.seq)
 
     async def _remind(self, session: Session) -> None:
         """Publish the status when the mirror has not confirmed what the broker has: it answers with a receipt.
 
-        Or it finds by it that something never came, and asks.
+        Or it finds by it that something never came, and asks. What it cannot ask for, because it began behind it, is
+        sent again.
         """
         patience_s = _FIRST_PATIENCE_S
         while True:
@@ -278,7 +292,10 @@ class Publisher:
                 continue
             patience_s = min(2 * patience_s, _LONGEST_PATIENCE_S)
             self.counts["reminders"] += 1
-            await session.publish(*self._status(online=True), retain=True)
+            if self._lacks_to is not None:
+                await self._send_again(session, self._backlog.acked + 1, self._lacks_to)
+            else:
+                await session.publish(*self._status(online=True), retain=True)
 
     def _refusal(self, message: Message, rate: Rate, now_s: float) -> str | None:
         """Return why a command is refused before it is read: floods cost no parsing."""
@@ -301,13 +318,13 @@ class Publisher:
         else:
             self._resend = group.create_task(self._send_again(session, first), name="uplink-resend")
 
-    async def _send_again(self, session: Session, first: int) -> None:
+    async def _send_again(self, session: Session, first: int, upto: int | None = None) -> None:
         """Publish what was sent before, one message at a time, until it meets what is being sent; then the status.
 
-        So that who asked knows the answer is complete, also when it is empty.
+        So that who asked knows the answer is complete, also when it is empty. It may end with record `upto`.
         """
         self.counts["resends"] += 1
-        while first <= self._sent and (batch := self._batch(first)) is not None:
+        while first <= (self._sent if upto is None else upto) and (batch := self._batch(first)) is not None:
             payload, last = batch
             for piece in in_parts(payload, self._limit):
                 await session.publish(topic(self._world_id, "record"), piece)

@@ -40,12 +40,12 @@ class Receipts:
 
     def __init__(self, world_id: str, key: PublicKey, chain: Chain, now_s: float) -> None:
         self.last: Receipt | None = None
-        """The newest that holds: upstream has verified our chain up to it."""
+        """The newest that holds: upstream holds our world as of this record."""
         self.fault = ""
         """"beyond" or "fork" since the mirror signed what is not ours; empty again when it signed a later record of
         ours. An earlier one may be a replay."""
         self.counts: Counter[str] = Counter()
-        """`taken`, and why others were not."""
+        """`taken`, `earlier` (of a stretch apart from the present), and why others were not."""
         self._world_id = world_id
         self.key = key
         self._chain = chain
@@ -62,11 +62,14 @@ class Receipts:
         return self.last is not None and self.last.seq >= seq and not self.fault
 
     def take(self, message: Message, now_s: float) -> Receipt | None:
-        """Judge a message of the `ack` topic; return the receipt when it holds and is newer than those before."""
+        """Judge a message of the `ack` topic; return the receipt when it holds and says more than those before."""
         found = self._judged(message, now_s)
         if not isinstance(found, Receipt):
             self.counts[found] += 1
             return None
+        if self._is_earlier(found):
+            self.counts["earlier"] += 1
+            return found
         self.counts["taken"] += 1
         self.last, self.fault, self._fault_seq = found, "", 0
         return found
@@ -103,7 +106,14 @@ class Receipts:
         if ours != receipt.head:
             return "fork"
         newest = max(self.last.seq if self.last else 0, self._fault_seq)
-        return "repeated" if receipt.seq <= newest else ""
+        return "repeated" if receipt.seq <= newest and not self._reaches_back(receipt) else ""
+
+    def _reaches_back(self, receipt: Receipt) -> bool:
+        """Whether it is for records before those that the newest is for: a mirror that began anew catches up."""
+        return self.last is not None and not self.fault and receipt.first < self.last.first
+
+    def _is_earlier(self, receipt: Receipt) -> bool:
+        return self.last is not None and receipt.seq < self.last.seq
 
     def _tell(self, fault: str, receipt: Receipt) -> None:
         """Say once, until a receipt holds again, that upstream does not follow us; the mirror will repeat it."""

@@ -6,6 +6,7 @@ from edge_agent.model.finding import Anomaly
 from edge_agent.model.record import ZERO_DIGEST, Entry, Record, Snapshot
 from edge_agent.model.world import Entity, State, Variable, World
 from edge_agent.seal.digest import state_digest
+from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.seal.records import seal_record, seal_snapshot, unseal_record
 from edge_agent.seal.squash import digest_in, merge, seal_stretch
@@ -28,6 +29,8 @@ class Gateway:
         self.acknowledged = []
         self.kept = []
         """(first, last, envelope) in order."""
+        self.rotations = b""
+        self.successor = None
         self.define("temperature", "flow")
 
     @property
@@ -57,6 +60,19 @@ class Gateway:
         finding = Anomaly("pump.temperature/shift", number, "shift", "high", "it rose", 7, 0.9, 0.8, ("record:1",))
         return self.turn(findings={finding.id: finding})
 
+    def rotate(self, successor):
+        """Seal a record that replaces the key; return its envelope."""
+        self.successor = successor
+        keys = {"was": self.key.public.raw.hex(), "key": successor.public.raw.hex()}
+        envelope = self.turn(audit=(Entry("rotate", keys),))
+        self.key, self.successor = successor, None
+        self.rotations += envelope
+        return envelope
+
+    @property
+    def keys(self):
+        return Keyring.around(self.key.public, self.rotations)
+
     def turn(self, audit=TURN, **fields):
         """Seal a record that makes the world as given; return its envelope."""
         seq = self.head_seq + 1
@@ -80,7 +96,7 @@ class Gateway:
             audit=tuple(audit),
             state=state_digest(after),
         )
-        sealed = seal_record(msgspec.structs.replace(record, **lies), self.key)
+        sealed = seal_record(msgspec.structs.replace(record, **lies), self.key, self.successor)
         if not lies:
             self.head = sealed.digest
         return sealed.envelope
@@ -97,18 +113,18 @@ class Gateway:
 
     def snapshot(self, **lies):
         snapshot = Snapshot(self.world, self.head, state_digest(self.world), "request")
-        return seal_snapshot(msgspec.structs.replace(snapshot, **lies), self.key)
+        return self.rotations + seal_snapshot(msgspec.structs.replace(snapshot, **lies), self.key)
 
     def squash(self, first, last):
         """Replace the records from `first` to `last` by one range; return its envelope."""
         inside = [each for each in self.kept if first <= each[0] and each[1] <= last]
-        merged = seal_stretch(merge([each[2] for each in inside], self.key.public, compose), self.key)
+        merged = seal_stretch(merge([each[2] for each in inside], self.keys, compose), self.key)
         at = self.kept.index(inside[0])
         self.kept[at : at + len(inside)] = [(first, last, merged)]
         return merged
 
     def record(self, seq):
-        return unseal_record(self.envelope(seq), self.key.public)[0]
+        return unseal_record(self.envelope(seq), self.keys)[0]
 
     # What the publisher wants of a backlog.
 
@@ -121,6 +137,11 @@ class Gateway:
             elif found:
                 break
         return found
+
+    @property
+    def first_waiting(self):
+        first = next((first for first, last, _ in self.kept if last > self.acked), 0)
+        return max(first, self.acked + 1)
 
     def acknowledge(self, seq):
         assert seq > self.acked

@@ -13,7 +13,7 @@ from edge_agent.mqtt import Session
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.uplink import mirror as mirror_module
-from edge_agent.uplink.follower import DetailMissed, Gap, ValueChange
+from edge_agent.uplink.follower import AuditTold, DetailMissed, Gap, ValueChange
 from edge_agent.uplink.mirror import Mirror
 from edge_agent.uplink.publisher import Publisher, Terms, will
 from edge_agent.uplink.receipts import Receipts
@@ -314,6 +314,7 @@ def test_a_lie_is_raised_in_its_place_and_the_mirror_goes_on_with_what_is_true(b
             with pytest.raises(WireError):
                 await mirror.next_change()
             await liar.publish(RECORD, Gateway(key=OTHER_KEY).measure(flow=1))
+            await liar.publish(SNAPSHOT, gateway.snapshot())  # the answer: it brings no such key
             with pytest.raises(TrustError, match="signed by key"):
                 await mirror.next_change()
             await liar.publish(SNAPSHOT, Gateway(key=OTHER_KEY).snapshot())
@@ -440,16 +441,82 @@ def test_a_mirror_waits_for_a_broker_that_is_not_there_yet(broker):
     run(test())
 
 
+NEXT_KEY = PrivateKey.from_seed(b"\x04" * 32)
+
+
+def test_a_mirror_that_missed_a_rotation_asks_for_the_key_and_calls_nobody_a_liar(broker):
+    async def test():
+        gateway = gateway_of(3)
+        async with Mirror(broker.url, "plant", KEY.public) as mirror:
+            for n in (1, 2, 3):
+                mirror._follower.take(gateway.envelope(n))
+            gateway.rotate(NEXT_KEY)
+            gateway.measure(flow=70)
+            gateway.squash(4, 5)
+            gateway.measure(flow=71)
+            async with publishing(gateway, broker.url) as publisher:
+                told = await until(mirror, 6)
+                assert same(mirror, gateway)
+                assert [c.value for c in told if isinstance(c, ValueChange)] == [70, 71]
+                assert DetailMissed(4, 5, "squashed", 5) in told
+                assert "rotate" in [c.entry.kind for c in told if isinstance(c, AuditTold)]
+                assert publisher.counts["snapshots"] >= 1
+            assert mirror.counts["lies"] == 0
+            assert mirror.keys.keyid == NEXT_KEY.public.keyid
+
+    run(test())
+
+
+def test_a_stranger_is_a_liar_once_the_gateway_has_shown_its_keys_and_not_by_an_old_retained_snapshot(broker):
+    async def test():
+        gateway = gateway_of(3)
+        async with Mirror(broker.url, "plant", KEY.public) as mirror, raw_session(broker.url) as session:
+            await session.publish(SNAPSHOT, gateway.snapshot(), retain=True)
+            await ready(mirror)
+            await session.publish(RECORD, gateway.measure(flow=5))
+            await until(mirror, 4)
+            stranger = Gateway(key=OTHER_KEY)
+            await session.publish(RECORD, stranger.envelope(1) + gateway.measure(flow=6))
+            await until(mirror, 5)  # what is true is not held up
+            while mirror.counts["asked"] == 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(mirror.next_change(), 0.05)
+            assert (mirror.counts["strangers"], mirror.counts["lies"]) == (1, 0)
+            mirror._take_snapshot(gateway.snapshot(), jump=False, live=False)
+            assert (len(mirror._strange), mirror.counts["lies"]) == (1, 0)
+            await session.publish(SNAPSHOT, gateway.snapshot())
+            with pytest.raises(TrustError, match="signed by key"):
+                await mirror.next_change()
+            assert not mirror.lied
+
+    run(test())
+
+
+class Kept:
+    """A keeper in memory that looks how far the gateway has released when a place is kept."""
+
+    def __init__(self, gateway, place=None):
+        self.gateway, self.place, self.released = gateway, place, []
+
+    def load(self):
+        return self.place
+
+    def save(self, place):
+        self.released.append(self.gateway.acked)
+        self.place = place
+
+
 @pytest.fixture
 def _signs_often(monkeypatch):
     monkeypatch.setattr(mirror_module, "_RECEIPT_EVERY_S", 0.1)
 
 
-async def released(mirror, gateway, seq):
+async def released(mirror, gateway, seq, told=None):
     """Follow until the gateway's record `seq` was released."""
+    told = [] if told is None else told
     while gateway.acked < seq:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(mirror.next_change(), 0.02)
+            told.append(await asyncio.wait_for(mirror.next_change(), 0.02))
 
 
 @pytest.mark.usefixtures("_signs_often")
@@ -569,3 +636,93 @@ def test_a_record_larger_than_a_real_broker_takes_arrives_in_parts_whether_the_b
 
     with Broker(tmp_path, options="max_packet_size 6000\n") as broker:
         run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_mirror_with_a_place_goes_on_from_it_and_tells_every_change(broker, monkeypatch):
+    monkeypatch.setattr("edge_agent.uplink.publisher._FIRST_PATIENCE_S", 0.1)
+
+    async def test():
+        gateway = gateway_of(5)
+        kept, told = Kept(gateway), []
+        async with publishing(gateway, broker.url, "mirror") as publisher:
+            for turn in range(3):
+                async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR, keeps=kept) as mirror:
+                    await until(mirror, gateway.head_seq, told)
+                    await released(mirror, gateway, gateway.head_seq, told)
+                for n in range(10):
+                    gateway.measure(flow=100 + 10 * turn + n)
+                publisher.publish_snapshot(gateway.snapshot())  # a retained one, that leaves nothing out all the same
+                await publisher.delivered()
+            async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR, keeps=kept) as mirror:
+                await until(mirror, 35, told)
+                assert same(mirror, gateway)
+        assert sorted({c.seq for c in told if isinstance(c, AuditTold)}) == list(range(1, 36))
+        assert [c.value for c in told if isinstance(c, ValueChange)][-30:] == [100 + n for n in range(30)]
+        assert kept.released[0] == 0, "its place is kept before it signs"
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_mirror_that_begins_anew_releases_nothing_that_it_did_not_see(broker, monkeypatch):
+    monkeypatch.setattr("edge_agent.uplink.publisher._FIRST_PATIENCE_S", 0.1)
+
+    async def test():
+        gateway, told = gateway_of(20), []
+        gateway.acked = 5
+        async with publishing(gateway, broker.url, "mirror") as publisher:
+            publisher.publish_snapshot(gateway.snapshot())
+            await publisher.delivered()
+            async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror:
+                while not publisher.counts["apart"]:
+                    with contextlib.suppress(TimeoutError):
+                        told.append(await asyncio.wait_for(mirror.next_change(), 0.02))
+                assert (mirror.world.version, gateway.acked) == (20, 5)
+                assert publisher._terms.receipts.confirms(20)
+                await released(mirror, gateway, 20, told)
+                assert [c.seq for c in told if isinstance(c, AuditTold)] == list(range(6, 21))
+                assert publisher.counts["resends"] == 1
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_records_that_the_gateway_lost_do_not_hold_up_the_release_of_the_others(broker, monkeypatch):
+    monkeypatch.setattr("edge_agent.uplink.publisher._FIRST_PATIENCE_S", 0.1)
+
+    async def test():
+        gateway = gateway_of(20)
+        gateway.acked = 3
+        del gateway.kept[9:12]  # 10 to 12 were damaged
+        async with publishing(gateway, broker.url, "mirror") as publisher:
+            publisher.publish_snapshot(gateway.snapshot())
+            await publisher.delivered()
+            async with Mirror(broker.url, "plant", KEY.public, signs=MIRROR) as mirror:
+                await released(mirror, gateway, 20)
+        assert gateway.acknowledged[-1] == 20
+        assert set(gateway.acknowledged) <= {4, 5, 6, 7, 8, 9, 20}
+
+    run(test())
+
+
+@pytest.mark.usefixtures("_signs_often")
+def test_a_lie_is_not_forgotten_over_a_restart(broker):
+    async def test():
+        gateway = gateway_of(3)
+        kept = Kept(gateway)
+        async with (
+            Mirror(broker.url, "plant", KEY.public, keeps=kept) as mirror,
+            raw_session(broker.url) as session,
+        ):
+            await ready(mirror)
+            await session.publish(
+                RECORD, b"".join(gateway.envelope(n) for n in (1, 2, 3)) + gateway.lie(prev=bytes(32))
+            )
+            await until(mirror, 3)
+            with pytest.raises(TrustError, match="fork"):
+                await mirror.next_change()
+        again = Mirror(broker.url, "plant", KEY.public, keeps=kept)
+        assert (again.lied, again.world.version) == (True, 3)
+
+    run(test())

@@ -437,8 +437,8 @@ def waiting_for(gateway):
     return Publisher(gateway, "plant", None, Terms("mirror", receipts))
 
 
-def receipt(gateway, seq, key=MIRROR):
-    return seal_receipt(Receipt("plant", seq, gateway.digest_of(seq)), key)
+def receipt(gateway, seq, key=MIRROR, first=1):
+    return seal_receipt(Receipt("plant", first, seq, gateway.digest_of(seq)), key)
 
 
 def test_with_the_mirrors_release_records_are_kept_until_it_has_signed_for_them():
@@ -460,6 +460,61 @@ def test_with_the_mirrors_release_records_are_kept_until_it_has_signed_for_them(
             session.receive(receipt(gateway, 6), topic=ACK)
             await settled()
             assert gateway.acknowledged == [4, 6]
+
+    run(test())
+
+
+def test_receipts_release_nothing_where_the_broker_does():
+    async def test():
+        gateway, session = gateway_of(6), FakeSession(max_payload=1, acknowledges=False)
+        terms = waiting_for(gateway)._terms._replace(release="broker")
+        async with running(gateway, session, Publisher(gateway, "plant", None, terms)):
+            session.receive(receipt(gateway, 5), topic=ACK)
+            await settled()
+            assert (terms.receipts.last.seq, gateway.acked) == (5, 0)
+            session.acknowledge(1)
+            await settled()
+            assert gateway.acked == 1
+
+    run(test())
+
+
+def test_what_the_mirror_never_saw_is_not_released_and_sent_again(monkeypatch):
+    monkeypatch.setattr(publisher_module, "_FIRST_PATIENCE_S", 0.01)
+
+    async def test():
+        gateway, session = gateway_of(9), FakeSession(max_payload=1)
+        gateway.acked = 2
+        async with running(gateway, session, waiting_for(gateway)) as publisher:
+            await publisher.delivered()
+            session.receive(receipt(gateway, 9, first=8), topic=ACK)
+            await settled()
+            count = len(session.sent)
+            await session.until(count + 6)
+            assert session.records()[-5:] == [[e] for e in envelopes(gateway, 3)[:5]], "up to where the mirror began"
+            assert (gateway.acked, publisher.counts["apart"]) == (2, 1)
+            session.receive(receipt(gateway, 5, first=3), topic=ACK)
+            await settled()
+            assert gateway.acked == 5
+            session.receive(receipt(gateway, 9, first=6), topic=ACK)
+            await settled()
+            assert gateway.acknowledged == [5, 9]
+
+    run(test())
+
+
+def test_what_is_missing_in_the_log_is_not_waited_for():
+    async def test():
+        gateway, session = gateway_of(9), FakeSession()
+        gateway.acked = 2
+        del gateway.kept[2:4]
+        async with running(gateway, session, waiting_for(gateway)):
+            session.receive(receipt(gateway, 9, first=6), topic=ACK)
+            await settled()
+            assert gateway.acked == 2
+            session.receive(receipt(gateway, 9, first=5), topic=ACK)
+            await settled()
+            assert gateway.acked == 9
 
     run(test())
 

@@ -35,8 +35,8 @@ def receipts(gateway):
     return Receipts("plant", MIRROR.public, gateway, 0.0)
 
 
-def signed(gateway, seq, *, world="plant", head=None, key=MIRROR):
-    return seal_receipt(Receipt(world, seq, head or gateway.digest_of(seq) or bytes(32)), key)
+def signed(gateway, seq, *, first=1, world="plant", head=None, key=MIRROR):
+    return seal_receipt(Receipt(world, first, seq, head or gateway.digest_of(seq) or bytes(32)), key)
 
 
 def take(receipts, payload, now_s=0.0, retain=False):
@@ -44,13 +44,17 @@ def take(receipts, payload, now_s=0.0, retain=False):
 
 
 def other_fields(gateway, **fields):
-    return seal(RECEIPT_TYPE, pack({"v": 1, "world": "plant", "seq": 5, "head": gateway.digest_of(5)} | fields), MIRROR)
+    return seal(
+        RECEIPT_TYPE,
+        pack({"v": 1, "world": "plant", "from": 1, "seq": 5, "head": gateway.digest_of(5)} | fields),
+        MIRROR,
+    )
 
 
 def test_a_receipt_for_a_record_of_ours_holds_and_newer_ones_follow(gateway, receipts):
     assert receipts.last is None
     assert not receipts.confirms(1)
-    assert take(receipts, signed(gateway, 5)) == Receipt("plant", 5, gateway.digest_of(5))
+    assert take(receipts, signed(gateway, 5)) == Receipt("plant", 1, 5, gateway.digest_of(5))
     assert [receipts.confirms(seq) for seq in (1, 5, 6)] == [True, True, False]
     assert take(receipts, signed(gateway, 20)).seq == 20
     assert receipts.confirms(20)
@@ -79,7 +83,10 @@ def test_any_other_does_nothing_and_is_counted_by_its_reason(gateway, receipts, 
     assert not receipts.confirms(1)
 
 
-@pytest.mark.parametrize("fields", [{"v": 2}, {"seq": 0}, {"seq": -1}, {"seq": "5"}, {"head": b"short"}, {"world": 5}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"v": 2}, {"seq": 0}, {"seq": -1}, {"seq": "5"}, {"head": b"short"}, {"world": 5}, {"from": 0}, {"from": 7}],
+)
 def test_what_the_mirror_signed_in_another_form_is_no_receipt(gateway, receipts, fields):
     assert take(receipts, other_fields(gateway, **fields)) is None
     assert receipts.counts == {"form": 1}
@@ -157,6 +164,24 @@ def test_any_bytes_are_a_receipt_or_a_word(junk):
 
 @given(st.integers(0), st.integers(1, 255))
 def test_one_flipped_bit_is_refused(place, bits):
-    envelope = bytearray(seal_receipt(Receipt("plant", 7, b"\x05" * 32), MIRROR))
+    envelope = bytearray(seal_receipt(Receipt("plant", 3, 7, b"\x05" * 32), MIRROR))
     envelope[place % len(envelope)] ^= bits
     assert isinstance(opened_receipt(bytes(envelope), MIRROR.public), str)
+
+
+def test_a_mirror_that_began_anew_may_sign_for_earlier_records_later(gateway, receipts):
+    assert take(receipts, signed(gateway, 15, first=16)).first == 16
+    assert take(receipts, signed(gateway, 9, first=4)) == Receipt("plant", 4, 9, gateway.digest_of(9))
+    assert receipts.last.seq == 15, "what upstream's world is did not change"
+    assert take(receipts, signed(gateway, 15, first=11)).first == 11
+    assert receipts.last == Receipt("plant", 11, 15, gateway.digest_of(15))
+    for again in (signed(gateway, 15, first=11), signed(gateway, 11, first=12), signed(gateway, 12, first=13)):
+        assert take(receipts, again) is None
+    assert receipts.counts == {"taken": 2, "earlier": 1, "repeated": 3}
+
+
+def test_no_earlier_records_count_while_upstream_holds_another_chain(gateway, receipts):
+    take(receipts, signed(gateway, 15, first=16))
+    take(receipts, signed(gateway, 17, first=16, head=b"\x01" * 32))
+    assert take(receipts, signed(gateway, 9, first=4)) is None
+    assert (receipts.fault, receipts.counts) == ("fork", {"taken": 1, "fork": 1, "repeated": 1})
