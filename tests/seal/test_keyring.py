@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from golden import KEY, NEXT_KEY, ROTATION_PATH
 
@@ -11,7 +12,7 @@ from edge_agent.model.world import Delta
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PrivateKey, PublicKey
-from edge_agent.seal.records import seal_record, unseal_record, unseal_rotation, unseal_snapshot
+from edge_agent.seal.records import seal_record, seal_snapshot, unseal_record, unseal_rotation, unseal_snapshot
 from edge_agent.seal.squash import merge, seal_stretch, unseal_stretch
 from edge_agent.twin.diff import compose
 from edge_agent.uplink.follower import Follower
@@ -22,6 +23,9 @@ ROTATING = RECORDS[2]
 THIRD_KEY = PrivateKey.from_seed(bytes(range(64, 96)))
 RING = Keyring.around(KEY.public, ROTATING)
 SMALL_ORDER = "01" + 31 * "00"
+SECOND = unseal_record(RECORDS[1], RING)[0]
+FORKED_2 = seal_record(msgspec.structs.replace(SECOND, prev=bytes(32)), KEY).envelope
+FOREIGN_2 = seal_record(msgspec.structs.replace(SECOND, world_id="elsewhere"), KEY).envelope
 
 
 def rotating(key, successor, was=None, to=None, seq=9, entries=None):
@@ -77,6 +81,32 @@ def test_a_rotation_whose_second_signature_is_of_other_bytes_is_refused():
     for known in (KEY.public, NEXT_KEY.public):
         with pytest.raises(TrustError, match="does not hold"):
             unseal_rotation(pack(found), known)
+
+
+def test_a_snapshot_that_the_old_key_signed_beyond_its_last_record_is_refused():
+    world = unseal_snapshot(bytes.fromhex(VECTORS["snapshot"]), RING)
+    assert world.world.version == 4
+    with pytest.raises(TrustError, match=r"record 4: signed by key .* which was replaced in record 3"):
+        unseal_snapshot(seal_snapshot(world, KEY), RING)
+    follower = Follower("boiler-house", KEY.public)
+    with pytest.raises(TrustError, match="replaced in record 3"):
+        follower.take_snapshot(ROTATING + seal_snapshot(world, KEY))
+    assert follower.seq == 0
+
+
+def test_only_what_follows_from_one_another_becomes_one_range():
+    one, two, three, _ = RECORDS
+    for rows in ([one, three], [two, one], [two, two], [one, FORKED_2], [one, FOREIGN_2]):
+        with pytest.raises(TrustError, match="does not name record"):
+            merge(rows, RING, compose)
+    assert merge([one, two, three], RING, compose).last == 3
+
+
+def test_a_range_is_synced_only_when_every_record_of_it_was():
+    first = unseal_record(RECORDS[0], RING)[1]
+    for synced in (True, False):
+        record = msgspec.structs.replace(unseal_record(RECORDS[1], RING)[0], prev=first.digest, synced=synced)
+        assert merge([RECORDS[0], seal_record(record, KEY).envelope], RING, compose).synced is synced
 
 
 def test_a_second_rotation_by_the_old_key_and_one_back_to_it_are_refused():

@@ -124,7 +124,7 @@ def test_an_older_snapshot_is_ignored(gateway, follower):
 
 def test_a_snapshot_of_nothing_is_taken_as_such(follower):
     empty = Gateway.__new__(Gateway)
-    empty.key, empty.world, empty.head = KEY, follower.world, ZERO_DIGEST
+    empty.key, empty.world, empty.head, empty.rotations = KEY, follower.world, ZERO_DIGEST, b""
     assert follower.take_snapshot(empty.snapshot()) == []
 
 

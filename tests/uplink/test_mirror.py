@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 from fake_gateway import KEY, OTHER_KEY, Gateway
@@ -9,7 +10,7 @@ from peers import Broker, Wire, fake_broker
 
 from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireError
 from edge_agent.model.site import BrokerAccess
-from edge_agent.mqtt import Session
+from edge_agent.mqtt import Message, Session
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.keys import PrivateKey
 from edge_agent.uplink import mirror as mirror_module
@@ -417,6 +418,17 @@ def test_a_status_is_a_hint_and_does_no_harm(broker, status):
             await session.publish(RECORD, gateway.envelope(1) + gateway.envelope(2))
             await until(mirror, 2)
             assert same(mirror, gateway)
+
+    run(test())
+
+
+def test_a_status_that_is_longer_than_any_is_not_read(broker):
+    async def test():
+        mirror = Mirror(broker.url, "plant", KEY.public)
+        for padding, known in ((900, 7), (1024, 1)):
+            mirror._known_seq = 1
+            mirror._take_status(Message(STATUS, json.dumps({"seq": 7, "x": "x" * padding}).encode(), retain=True))
+            assert mirror._known_seq == known
 
     run(test())
 
