@@ -13,20 +13,24 @@ from typing import NamedTuple
 from edge_agent.judge.approve import Desk, Letter, Present, expire, hear, move_entry, passed
 from edge_agent.judge.constrain import DAY_S, Bounds, age_s
 from edge_agent.judge.lifecycle import ENDS, UNDER_WAY, moved
-from edge_agent.judge.rulebook import approvers_needed
+from edge_agent.judge.rulebook import LOOKS, approvers_needed
+from edge_agent.judge.verdict import relapsed
 from edge_agent.model.action import Action, Approver, Plan, Request, Ruling
 from edge_agent.model.finding import Acknowledgement
 from edge_agent.model.layout import variable_path
-from edge_agent.model.reading import GOOD
+from edge_agent.model.reading import GOOD, iso_utc
 from edge_agent.model.record import Entry
 from edge_agent.model.site import PolicySettings
-from edge_agent.model.world import World, replace_world
+from edge_agent.model.world import State, World, replace_world
 from edge_agent.seal.actions import MAX_PLAN_BYTES, digest_of, drawn, plan_bytes, request_map
 from edge_agent.seal.approvals import opened
 from edge_agent.seal.canonical import pack
+from edge_agent.twin.baseline import Binding, Bindings
 
 REFUSALS_EVERY_MS = 1000
 """Refused approvals are told of at most so often, however many there are."""
+WATCHED_S = 60.0
+"""For so long at least what was undone is watched: a gateway or a relay with a delay does a write late."""
 MOST_KEPT = 200
 """Ended actions that wrote nothing are forgotten from here on; a request a quarter of an hour makes half of it a day."""
 
@@ -155,6 +159,36 @@ def unmet_criteria(action: Action, world: World, heard: Mapping[int, int]) -> li
         elif not criterion.holds(state.value):
             unmet.append(f"{criterion.variable} is {state.value}, wanted {criterion.is_} {criterion.value}")
     return unmet
+
+
+def came_back(action: Action, world: World, bound: Bindings, heard: Mapping[int, int], now: Present) -> str:
+    """Say what stands there again though it was undone, or never done; nothing when all is as it ended.
+
+    A device may do late what it acknowledged, later than it was looked at. So its ordinary polls are watched for
+    `WATCHED_S` after the last write, or as long as the plan itself gives it.
+    """
+    if action.stage not in ("rolled_back", "failed") or action.held_mono_ms is None:
+        return ""  # of what failed before it was written nothing can come
+    last, plan = action.writes[-1], action.plan
+    same_boot = last.boot == now.boot
+    watched_s = max(WATCHED_S, plan.deadline_s, LOOKS * max(step.settle_s for step in plan.steps))
+    if (now.mono_ms - (last.mono_ms if same_boot else 0)) / 1000 > watched_s:
+        return ""
+    since_ms = action.held_mono_ms if same_boot else 0
+    states = [_heard_since(world, bound.get((s.source, s.point)), heard, since_ms) for s in plan.steps]
+    again = list(relapsed(action, [None if state is None else state.value for state in states]))
+    if not again:
+        return ""
+    at_ms = max(state.at_ms for state in states if state is not None)
+    return f"{action.reason}; it came back at {iso_utc(at_ms)}: {'; '.join(again)}"
+
+
+def _heard_since(world: World, bound: Binding | None, heard: Mapping[int, int], since_ms: int) -> State | None:
+    """Return the state of a variable that was heard since, when it is good."""
+    if bound is None or heard.get(bound.number, since_ms) <= since_ms:
+        return None
+    state = world.state_of(bound.number)
+    return state if state.quality == GOOD else None
 
 
 def _holds(action: Action, mine: frozenset[str]) -> bool:

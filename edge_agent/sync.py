@@ -14,7 +14,7 @@ turn; nothing else alters the world. tests/test_sync.py holds the order of the c
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
-from edge_agent.desk import Post, Refusals, ask, due, forget, listen, tell, unmet_criteria, with_desk
+from edge_agent.desk import Post, Refusals, ask, came_back, due, forget, listen, tell, unmet_criteria, with_desk
 from edge_agent.judge.approve import Present, move_entry
 from edge_agent.judge.comparison import Comparisons, compare
 from edge_agent.judge.constrain import Bounds, constrain
@@ -212,6 +212,12 @@ async def sync(
         for action in due(found.world, found.rulings, now.mono_ns // 1_000_000, standing.mine, standing.heard):
             standing, outcome = await carry_out(standing, action, ground, ledger, hands)
             outcomes.append(outcome)
+        present, _ = _present(standing, ground, now, found.heard)
+        for action in found.world.actions.values():
+            why = came_back(action, found.world, ground.bindings, found.heard, present)
+            if why:
+                standing, corrected = await _move(standing, action, "relapse", why, ground, ledger, hands)
+                outcomes.append(_outcome(corrected))
     state = root_digest(standing.world.world_id, standing.digests)
     limits = Limits(*ground.site.settings.sync.limits_s)
     advice = next_interval(found.risk, found.ahead, Unheard(found.readings - found.good, found.readings), limits)
@@ -462,7 +468,7 @@ async def rollback(action: Action, hands: Hands, tried: int) -> Judged:
 
     # A write that did nothing may still be under way in the device: what was undone is watched to the last look.
     seen = await _look(action, hands, lambda step: step.point, wrong, patient=True)
-    return judge_restored(action, seen, faults)
+    return judge_restored(action, seen, faults, hands.now())
 
 
 async def audit(

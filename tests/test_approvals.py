@@ -6,7 +6,8 @@ from acting import ANNA, BERT, KEY, Bench, config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.judge.approve import CHECKS
+import edge_agent.sync as loop
+from edge_agent.judge.approve import CHECKS, Desk, refusal
 from edge_agent.model.action import Approver
 from edge_agent.model.layout import APPROVAL_TYPE, RECORD_TYPE
 from edge_agent.seal.approvals import Opened, answer, opened, payload_map
@@ -118,6 +119,26 @@ def test_the_wall_clock_neither_ages_nor_renews(bench):
     assert bench.actions[0].stage == "expired"
     assert bench.plant.writes == []
     assert mono_ns
+
+
+@pytest.mark.parametrize("days", [-1, 1, 400])
+def test_a_jump_of_the_wall_clock_takes_no_time_from_an_approval_and_gives_it_none(bench, days):
+    bench.plant.clock = bench.plant.clock._replace(at_ms=bench.plant.clock.at_ms + days * 86_400_000)
+    bench.turn([bench.letter(ttl_s=5)], seconds=6)
+    assert bench.action.stage == "waiting"
+    bench.turn([bench.letter(ttl_s=60)], seconds=4)
+    assert bench.action.stage == "verified"
+    assert bench.refused() == {"age": 1}
+
+
+def test_a_clock_of_the_boot_that_went_backwards_makes_no_approval_young(bench):
+    """It cannot; and if it did, a request would seem to be made in the future, and stay open for ever."""
+    now = bench.plant.now().mono_ns // 1_000_000
+    letter = opened(bench.letter(), bench.ground.roster)
+    desk = Desk(bench.standing.world.actions, bench.standing.world.operators)
+    present, _ = loop._present(bench.standing, bench.ground, bench.plant.now(), {})
+    assert refusal(letter, desk, present) is None
+    assert refusal(letter, desk, present._replace(mono_ms=now - 5000)) == "age"
 
 
 def test_a_role_that_is_too_small_is_refused_and_a_greater_one_suffices(tmp_path):

@@ -124,6 +124,10 @@ def _told(action: Action | None, wanted: Stage) -> int:
         print(f"it is not over: {'unknown here' if action is None else action.stage}")
         return 1
     print(clean(f"{action.stage.upper()}: {action.reason}"))
+    if action.stage in ("rolled_back", "failed") and action.writes:
+        print(
+            f"a device may be late: it is watched for a while yet, and `actions show {action.id[:8]}` says if it comes back"
+        )
     return 0 if action.stage == wanted else 1
 
 

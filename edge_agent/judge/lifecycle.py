@@ -11,7 +11,7 @@ from edge_agent.model.action import Action, Stage, changed
 
 Move = Literal[
     "ask", "approve", "reject", "refuse", "expire", "void", "checkpoint", "intend", "fail", "read_back", "hold", "pass",
-    "undo", "restore", "lose",
+    "undo", "restore", "lose", "relapse",
 ]  # fmt: skip
 
 MOVES: Mapping[tuple[Stage, Move], Stage] = {
@@ -36,10 +36,12 @@ MOVES: Mapping[tuple[Stage, Move], Stage] = {
     ("verifying", "lose"): "unknown",
     ("rolling_back", "restore"): "rolled_back",
     ("rolling_back", "lose"): "unknown",
+    ("rolled_back", "relapse"): "unknown",  # what was undone stands there again: the device did it late
+    ("failed", "relapse"): "unknown",
 }
 STAGES: tuple[Stage, ...] = get_args(Stage)
-ENDS = frozenset(STAGES) - {stage for stage, _ in MOVES}
-"""Stages that no move leads out of."""
+ENDS = frozenset(STAGES) - {stage for stage, move in MOVES if move != "relapse"}
+"""Stages in which nothing more is done. What a device does late corrects the record, and that calls a person."""
 UNDER_WAY: frozenset[Stage] = frozenset({"writing", "verifying", "rolling_back"})
 """Stages in which the device may have been written to, and nobody knows until it is read."""
 

@@ -8,8 +8,9 @@ anything but silence, it does not ask again.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from edge_agent.judge.lifecycle import ENDS
 from edge_agent.judge.severity import at_least
-from edge_agent.model.action import Action, Plan, Step, Undo
+from edge_agent.model.action import Plan, Step, Undo
 from edge_agent.model.condition import Condition
 from edge_agent.model.finding import Anomaly, Risk
 from edge_agent.model.layout import local_name, record_ref, variable_path
@@ -55,7 +56,7 @@ def playbook_plans(
 ) -> tuple[Plan, ...]:
     """Return a plan for each playbook whose trigger holds and that has not answered this trouble yet."""
     answered = {action.plan.id for action in world.actions.values() if action.stage != "expired"}
-    busy = {action.plan.playbook for action in world.actions.values() if not _over(action)}
+    busy = {action.plan.playbook for action in world.actions.values() if action.stage not in ENDS}
     return tuple(
         plan
         for book in site.settings.playbooks
@@ -63,10 +64,6 @@ def playbook_plans(
         for plan in _plans(book, world, risk, ahead, writable)
         if plan.id not in answered
     )
-
-
-def _over(action: Action) -> bool:
-    return action.stage in ("refused", "expired", "verified", "rolled_back", "failed", "unknown")
 
 
 def _plans(

@@ -52,12 +52,10 @@ def restored(action: Action, found: Sequence[Value], near: Mapping[str, Value]) 
 
     What the inverse writes beside them is among what is near.
     """
-    undone = {(undo.source, undo.point): undo for undo in action.plan.inverse}
-    for step, before, value in zip(action.plan.steps, action.before, found, strict=True):
-        undo = undone.get((step.source, step.point))
-        wanted = before if undo is None or undo.value is None else undo.value
+    for step, wanted, value in zip(action.plan.steps, _put_back(action), found, strict=True):
         if not agrees(value, wanted, step.tolerance):
             yield f"{step.source}.{step.point} holds {value!r}, wanted {wanted!r}"
+    undone = {(undo.source, undo.point): undo for undo in action.plan.inverse}
     targets = {f"{step.source}.{step.point}" for step in action.plan.steps}
     beside = {place: undo for at, undo in undone.items() if (place := ".".join(at)) not in targets}
     for place, value in action.near.items():
@@ -66,6 +64,13 @@ def restored(action: Action, found: Sequence[Value], near: Mapping[str, Value]) 
     for place, undo in beside.items():
         if not agrees(near.get(place), undo.value, undo.tolerance):
             yield f"{place} holds {near.get(place)!r}, wanted {undo.value!r}"
+
+
+def relapsed(action: Action, now: Sequence[Value]) -> Iterator[str]:
+    """Give each target that holds again what was written to it and undone. `now` is in the order of the steps."""
+    for step, wanted, value in zip(action.plan.steps, _put_back(action), now, strict=True):
+        if agrees(value, step.value, step.tolerance) and not agrees(value, wanted, step.tolerance):
+            yield f"{step.source}.{step.point} holds {value!r} again, and not {wanted!r}"
 
 
 def judge_written(
@@ -98,15 +103,25 @@ def judge_written(
         return Judged("undo", reason, found)
     if barred and barred != fault:
         reason = f"{reason}; {barred}"
-    return Judged("fail" if _stands_as_before(action, seen) else "lose", reason, found)
+    if _stands_as_before(action, seen):
+        return Judged("fail", reason, found, now.mono_ns // 1_000_000)
+    return Judged("lose", reason, found)
 
 
-def judge_restored(action: Action, seen: Seen, faults: Sequence[str]) -> Judged:
+def judge_restored(action: Action, seen: Seen, faults: Sequence[str], now: Instant) -> Judged:
     """Return what follows from looking at what was undone."""
     why = "; ".join((action.reason, *faults))
     if seen.fault or seen.wrong:
         return Judged("lose", f"{why}; rolled back, and then: {seen.fault or '; '.join(seen.wrong)}", seen.found)
-    return Judged("restore", f"{why}; what was to be put back reads back", seen.found)
+    return Judged("restore", f"{why}; what was to be put back reads back", seen.found, now.mono_ns // 1_000_000)
+
+
+def _put_back(action: Action) -> Iterator[Value]:
+    """Give what each step's point is to hold when it was undone, or when it never took what was written."""
+    undone = {(undo.source, undo.point): undo.value for undo in action.plan.inverse}
+    for step, before in zip(action.plan.steps, action.before, strict=True):
+        value = undone.get((step.source, step.point))
+        yield before if value is None else value
 
 
 def _stands_as_before(action: Action, seen: Seen) -> bool:

@@ -200,7 +200,8 @@ class Action(msgspec.Struct, frozen=True):
     """What each step's point read at the last look."""
     writes: tuple[Write, ...] = ()
     held_mono_ms: int | None = None
-    """When the targets were read back as written, on this boot's clock: criteria have from then to the deadline."""
+    """When the targets were last read back as they should be, on the clock of the boot that did. As written: criteria
+    have from then to the deadline. As before: what is heard later tells whether they stay so."""
 
 
 def changed(action: Action, **fields: object) -> Action:

@@ -42,12 +42,13 @@ def test_whatever_is_tried_writing_comes_only_after_approval_and_a_checkpoint(mo
         assert passed[:5] == ["proposed", "waiting", "approved", "checkpointed", "writing"]
 
 
-def test_every_stage_can_be_reached_and_no_move_leads_out_of_an_end():
+def test_every_stage_can_be_reached_and_out_of_an_end_leads_no_move_but_to_unknown():
     reached = {"proposed"}
     for _ in STAGES:
         reached |= {dst for (src, _), dst in MOVES.items() if src in reached}
     assert reached == set(STAGES)
     assert {"refused", "expired", "verified", "rolled_back", "failed", "unknown"} == ENDS
+    assert {(move, dst) for (src, move), dst in MOVES.items() if src in ENDS} == {("relapse", "unknown")}
 
 
 def test_the_picture_in_the_reference_is_drawn_from_the_table():

@@ -1,0 +1,172 @@
+"""Each limit of policy by itself: what the configuration's check would have refused already is refused here, too."""
+
+import asyncio
+
+import msgspec
+import pytest
+from acting import Bench, config
+from test_acting import CRITERIA
+from test_gates import second, stages
+
+import edge_agent.sync as loop
+from edge_agent.judge.constrain import Bounds, constrain
+from edge_agent.model.action import UNSET, Undo, Write
+from edge_agent.model.reading import Anchor, Reading
+from edge_agent.model.world import replace_world
+
+
+@pytest.fixture
+def bench(tmp_path):
+    found = Bench(tmp_path)
+    found.ask()
+    return found
+
+
+def ruled(bench, plan, *, actions=None, **fields):
+    """Return the verdict of policy on a new plan, beside some actions, and its reason."""
+    now = bench.plant.now()
+    bounds = Bounds(
+        bench.site.settings.policy, bench.ground.writable, bench.boot, now.mono_ns // 1_000_000, now.at_ms, now.synced,
+        "", range(1000),
+    )._replace(**fields)  # fmt: skip
+    world = replace_world(bench.standing.world, actions=actions or {})
+    ruling = constrain([plan], world, bounds)[0]
+    return ruling.verdict, ruling.reason
+
+
+def plan_of(bench, point="relay", value=True, **fields):
+    plan = bench.action.plan
+    step = msgspec.structs.replace(plan.steps[0], point=point, value=value)
+    return msgspec.structs.replace(plan, steps=(step,), **fields)
+
+
+def test_what_is_within_every_limit_waits(bench):
+    assert ruled(bench, plan_of(bench))[0] == "wait"
+    assert ruled(bench, plan_of(bench, "level", 300.0))[0] == "wait"
+    assert ruled(bench, plan_of(bench, "level", 0))[0] == "wait"
+
+
+REFUSED = [
+    ({"point": "level", "value": 501.0}, "meter.level = 501.0 lies outside 0 to 500"),
+    ({"point": "level", "value": -1.0}, "meter.level = -1.0 lies outside 0 to 500"),
+    ({"point": "level", "value": float("nan")}, "meter.level = nan lies outside"),
+    ({"point": "level", "value": "full"}, "meter.level = full lies outside"),
+    ({"point": "level", "value": 301.0}, "meter.level would go from 100 to 301.0, more than 200 at once"),
+    ({"point": "next", "value": True}, "policy does not name meter.next"),
+    ({"inverse": (Undo("meter", "next", False),)}, "policy does not name meter.next"),
+    ({"inverse": (Undo("meter", "level", 600.0),)}, "meter.level = 600.0 lies outside 0 to 500"),
+    ({"inverse": (Undo("meter", "level", 400.0),)}, "meter.level would go from 100 to 400.0"),
+]
+
+
+@pytest.mark.parametrize(("fields", "why"), REFUSED)
+def test_what_is_outside_a_limit_is_refused(bench, fields, why):
+    verdict, reason = ruled(bench, plan_of(bench, **fields))
+    assert verdict == "refuse"
+    assert why in reason
+
+
+def test_a_step_down_is_a_step_as_one_up(bench):
+    bench.plant.points["level"] = 400
+    bench.turn()
+    assert "more than 200 at once" in ruled(bench, plan_of(bench, "level", 199.0))[1]
+    assert ruled(bench, plan_of(bench, "level", 200.0))[0] == "wait"
+
+
+def test_a_doubtful_cause_is_refused_and_one_at_the_bar_is_not(bench):
+    policy = msgspec.structs.replace(bench.site.settings.policy, min_confidence=0.6)
+    assert "0.59, below 0.6" in ruled(bench, plan_of(bench, confidence=0.59), policy=policy)[1]
+    assert ruled(bench, plan_of(bench, confidence=0.6), policy=policy)[0] == "wait"
+
+
+def with_writes(bench, stage, *ages_s):
+    """Return the bench's action at another stage, having written the relay so long ago."""
+    mono_ms = bench.plant.now().mono_ns // 1_000_000
+    writes = [Write("meter", "relay", UNSET, bench.boot, mono_ms - round(age * 1000)) for age in ages_s]
+    return {"x": msgspec.structs.replace(bench.action, stage=stage, writes=tuple(writes))}
+
+
+def test_the_newest_write_counts_for_the_interval_and_all_of_a_day_for_the_budget(bench):
+    bench.plant.pass_time(100_000)
+    assert "written 0 s ago" in ruled(bench, plan_of(bench), actions=with_writes(bench, "verified", 5000, 0.4))[1]
+    assert ruled(bench, plan_of(bench), actions=with_writes(bench, "verified", 5000, 4000))[0] == "wait"
+    nine = with_writes(bench, "verified", *range(4000, 13_000, 1000))
+    assert "more than 10 writes in a day" in ruled(bench, plan_of(bench), actions=nine)[1]
+    old = with_writes(bench, "verified", *range(4000, 12_000, 1000), 86_401)
+    assert ruled(bench, plan_of(bench), actions=old)[0] == "wait"
+
+
+def test_a_budget_lasts_a_day_and_not_as_long_as_the_action_is_remembered(bench):
+    """What wrote an hour ago is still counted: it must not be forgotten."""
+    bench.approve()
+    bench.plant.points.update(volts=50.0)
+    bench.turn(seconds=80_000)
+    assert [len(action.writes) for action in bench.actions] == [1]
+
+
+@pytest.mark.parametrize("stage", ["waiting", "approved", "writing", "verifying", "rolling_back"])
+def test_a_point_is_busy_at_every_stage_that_is_not_an_end(bench, stage):
+    open_ = {"x": msgspec.structs.replace(bench.action, stage=stage)}
+    assert "has to do with the same point" in ruled(bench, plan_of(bench), actions=open_)[1]
+
+
+def test_a_second_playbook_does_not_ask_for_a_point_whose_criteria_are_waited_for(tmp_path):
+    bench = Bench(tmp_path, config(book=CRITERIA, extra=second("relay", "true", "false")))
+    bench.ask()
+    bench.approve()
+    bench.turn(seconds=1.5)
+    assert stages(bench) == ["verifying"]
+
+
+def test_a_criterion_that_cannot_be_judged_is_not_acted_for(tmp_path):
+    bench = Bench(tmp_path, config(book=CRITERIA))
+    plan = bench.ask().plan
+    numbers = {v.name: number for number, v in bench.standing.world.variables.items()}
+    assert ruled(bench, plan, heard=[numbers["relay"], numbers["volts"]])[0] == "wait"
+    assert "meter.volts is not heard" in ruled(bench, plan, heard=[numbers["relay"]])[1]
+    assert "meter.relay is not heard" in ruled(bench, plan, heard=[numbers["volts"]])[1]
+
+
+def test_of_two_targets_neither_is_written_when_one_cannot_be_read(tmp_path):
+    two = 'steps = [{{ point = "meter.relay", value = true, expect = false }}, {{ point = "meter.level", value = 200.0, expect = 100.0 }}]'
+    one = 'steps = [{{ point = "meter.relay", value = true, expect = false }}]'
+    bench = Bench(tmp_path, config().replace(one, two))
+    bench.ask()
+    bench.plant.points["level"] = None
+    bench.turn([bench.letter()], level=100)
+    assert (bench.action.stage, bench.plant.writes) == ("failed", [])
+    assert bench.action.reason == "nothing was written: what stands there is not good"
+
+
+def test_a_locked_gateway_does_not_even_ask(tmp_path):
+    bench = Bench(tmp_path)
+    bench.standing = bench.standing._replace(locked="the disk is an older copy")
+    bench.plant.points["volts"] = 400.0
+    assert "the disk is an older copy" in bench.turn().actions["plan_summary"]
+    assert bench.actions == []
+
+
+def test_what_was_approved_before_it_was_locked_is_refused_and_not_written(bench):
+    bench.plant.pass_time(1)
+    post = loop.Post((bench.letter(),))
+    turn = loop.sync(bench.standing, (), bench.ground, bench.ledger, None, bench.plant.now(), (), post)
+    bench.standing, _ = asyncio.run(turn)
+    assert bench.action.stage == "approved"
+    bench.standing = bench.standing._replace(locked="the disk is an older copy")
+    bench.turn()
+    assert (bench.action.stage, bench.action.reason) == ("refused", "the disk is an older copy")
+    assert bench.plant.writes == []
+
+
+def test_an_interlock_whose_variable_is_bad_is_not_taken_for_one_that_holds(tmp_path):
+    """The value from before it turned bad stands in the twin still, and would do."""
+    lock = '[[policy.interlocks]]\nvariable = "meter.level"\nis = "below"\nvalue = 150.0\nreason = "the tank is full"'
+    bench = Bench(tmp_path, config(policy=lock))
+    bench.turn()
+    bench.plant.pass_time(1)
+    anchor = Anchor("meter", "fc3", bench.plant.now())
+    readings = [Reading(anchor, "level", None, "bad:timeout"), Reading(anchor, "volts", 400.0)]
+    turn = loop.sync(bench.standing, readings, bench.ground, bench.ledger, bench.plant, bench.plant.now())
+    bench.standing, report = asyncio.run(turn)
+    assert bench.actions == []
+    assert "meter.level is bad:timeout" in report.actions["plan_summary"]
