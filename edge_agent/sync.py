@@ -69,6 +69,9 @@ RESTARTED = "the agent was started anew while it was under way: it is read, and 
 TWICE = 2
 """Looks in a row that must agree: one that does it and takes it back at once must be found out."""
 WRITTEN = "every step was acknowledged"
+LOST_S = 12.0
+"""For so long it is looked for a device that does not answer: no turn is made meanwhile, and each look may wait for its
+bus. One that settles more slowly has its five looks all the same."""
 
 
 class Ledger(Protocol):
@@ -523,6 +526,7 @@ async def _look(
     With `patient` it is looked to the last time in any case, and the last two count.
     """
     plan, pause_s, good = action.plan, max(step.settle_s for step in action.plan.steps), 0
+    lost_ns = hands.now().mono_ns + max(LOST_S, LOOKS * pause_s) * 1e9
     seen = Seen((), (), "it was not looked at")
     for look in range(LOOKS):
         if look:
@@ -532,6 +536,8 @@ async def _look(
             near = await _near(plan, hands)
         except (LinkError, WireError) as error:
             seen, good = Seen((), (), str(error)), 0
+            if hands.now().mono_ns > lost_ns:
+                break
             continue
         seen = Seen(found, tuple(wrong(found, near)), "")
         good = 0 if seen.wrong else good + 1

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from acting import Bench, config
+from acting import Bench, FakePlant, config
 from test_acting import CRITERIA
 
 import edge_agent.sync as loop
 from edge_agent.desk import WATCHED_S
+from edge_agent.model.errors import LinkError
 from edge_agent.model.reading import Anchor, Reading
 
 
@@ -132,3 +133,32 @@ def test_only_what_was_tried_is_undone(tmp_path):
     assert bench.plant.writes == [("relay", True), ("relay", False)]
     assert bench.action.stage == "unknown"
     assert "meter.level holds 120, expected 100.0" in bench.action.reason
+
+
+class Away(FakePlant):
+    """Once it is away each question waits for its bus as long as hands wait."""
+
+    away = False
+    asked = 0
+
+    async def look(self, point):
+        if not self.away:
+            return self.points[point]
+        self.asked += 1
+        self.pass_time(6)
+        raise LinkError("the bus had no time within 6 s", "timeout")
+
+    async def take(self, point, value):
+        self.points[point], self.away = value, True
+
+
+@pytest.mark.parametrize(("settle", "looks"), [("10ms", 2), ("3s", 3)])
+def test_a_device_that_is_gone_is_not_looked_for_while_the_plant_waits(tmp_path, settle, looks):
+    text = config().replace('settle = "10ms"', f'settle = "{settle}"').replace('deadline = "2s"', 'deadline = "1m"')
+    bench = Bench(tmp_path, text, plant=Away)
+    bench.ask()
+    before = bench.plant.now().mono_ns
+    bench.approve()
+    assert bench.action.stage == "unknown"
+    assert bench.plant.asked == looks
+    assert (bench.plant.now().mono_ns - before) / 1e9 < 45

@@ -119,11 +119,15 @@ def raising(error):
     return see
 
 
-def flaps(plant, point, value):
-    """Do it, and take it back after a look."""
-    old = plant.points[point]
-    plant.do(point, value)
-    plant.later.append((0.015, point, old))
+def flaps(seconds):
+    """Do it, and take it back after so long."""
+
+    def change(plant, point, value):
+        old = plant.points[point]
+        plant.do(point, value)
+        plant.later.append((seconds, point, old))
+
+    return change
 
 
 def silent_after(count, error=TIMEOUT):
@@ -166,7 +170,8 @@ LIARS = {
     "does it late, within the looks": (late(0.025), VERIFIED),
     "does everything late, the inverse too": (late(0.15), UNDONE),
     "does it after it was undone": (late(0.1, first_only=True), LOST),
-    "does it and takes it back": (writes(flaps), UNDONE),
+    "does it and takes it back": (writes(flaps(0.015)), UNDONE),
+    "does it and takes it back between two looks": (writes(flaps(0.025)), UNDONE),
     "does it next door, the inverse too": (writes(lambda p, point, v: p.do("next", bool(v))), UNDONE),
     "does it next door once": (writes(lambda p, point, v: p.do("next" if p.count < 3 else point, v)), LOST),
     "does it, and next door too": (writes(lambda p, point, v: (p.do(point, v), p.do("next", True))), LOST),
@@ -271,6 +276,7 @@ def test_a_liar_ends_honestly(tmp_path, name):
     bench = bent(tmp_path, name)
     action = bench.action
     assert action.stage in (VERIFIED, UNDONE, LOST, FAILED)
+    bench.plant.passed(1.0)  # whatever it had still in mind
     truth = {point: bench.plant.points[point] for point in BEFORE}
     if action.stage == VERIFIED and name not in UNKNOWABLE:
         assert truth == {**WANTED, "next": False}

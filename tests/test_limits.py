@@ -170,3 +170,16 @@ def test_an_interlock_whose_variable_is_bad_is_not_taken_for_one_that_holds(tmp_
     bench.standing, report = asyncio.run(turn)
     assert bench.actions == []
     assert "meter.level is bad:timeout" in report.actions["plan_summary"]
+
+
+def test_a_write_that_was_rolled_back_counts_twice(tmp_path):
+    bench = Bench(tmp_path, config(book=CRITERIA).replace("daily_writes = 10", "daily_writes = 3"))
+    bench.ask()
+    bench.approve()
+    bench.turn(seconds=3)
+    assert bench.action.stage == "rolled_back"
+    assert len(bench.action.writes) == 2
+    bench.plant.points["volts"] = 50.0
+    bench.turn()
+    bench.plant.points["volts"] = 400.0
+    assert "more than 3 writes in a day" in bench.turn(seconds=5).actions["plan_summary"]

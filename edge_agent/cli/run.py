@@ -1,7 +1,7 @@
 """Prints READY on standard output once it serves, and tells a service manager that asked (sd_notify).
 
-SIGTERM and SIGINT stop it cleanly within five seconds. SIGHUP and `edge-agent reload` have it take up a changed
-agent.toml. Its log is on standard error.
+SIGTERM and SIGINT stop it cleanly within five seconds, after an action under way. SIGHUP and `edge-agent reload` have
+it take up a changed agent.toml. Its log is on standard error.
 """
 
 import argparse

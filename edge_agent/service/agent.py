@@ -48,7 +48,7 @@ FIRST_TURN_S = 0.3
 URGENT_PAUSE_S = 0.25
 """Between two turns, however urgent what comes in is: turns are limited in rate."""
 DRAIN_S = 2.0
-"""How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds."""
+"""How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds, and what is left of an action."""
 CURSOR_EVERY_S = 5.0
 """How often the cursor of what upstream has is written, when no record carries it along."""
 
