@@ -49,7 +49,7 @@ class Instant(NamedTuple):
     at_ms: int
     """Wall clock, UTC, milliseconds since 1970."""
     mono_ns: int
-    """The boot's monotonic clock, nanoseconds."""
+    """The boot's monotonic clock, nanoseconds, time asleep included."""
     synced: bool
     """Whether the wall clock was synchronised when this was taken."""
 

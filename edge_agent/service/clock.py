@@ -27,8 +27,11 @@ class Clock:
         self._synced = False
 
     def __call__(self) -> Instant:
-        """Return the present instant."""
-        mono_ns = time.monotonic_ns()
+        """Return the present instant.
+
+        The monotonic time is that of the boot: it goes on while the machine sleeps, for an approval ages then, too.
+        """
+        mono_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if self._checked_ns == 0 or mono_ns - self._checked_ns > _CHECK_EVERY_NS:
             self._checked_ns = mono_ns
             state = self._libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
