@@ -1,7 +1,8 @@
 """A day in a minute: an event loop in which time passes only when nobody has anything to do, and its clock.
 
 The loop jumps to the next timer as soon as nothing is ready. Work in threads (the disk) is real and is waited for;
-a real socket to somebody else would not be, for its answer takes real time: peers live in the same loop.
+a real socket to somebody else would not be, for its answer takes real time: peers live in the same loop. What the
+kernel needs to carry bytes from one end of a pty to the other is real, too: `kernel_s` is waited before each jump.
 """
 
 import asyncio
@@ -14,8 +15,9 @@ from edge_agent.model.reading import Instant
 class FakeTimeLoop(asyncio.SelectorEventLoop):
     """Its `time` begins at 0."""
 
-    def __init__(self):
+    def __init__(self, kernel_s=0.0):
         self._jumping = _Jumping()
+        self._jumping.kernel_s = kernel_s
         super().__init__(self._jumping)
 
     def time(self):
@@ -39,10 +41,13 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 class _Jumping(selectors.DefaultSelector):
     now_s = 0.0
     threads_at_work = 0
+    kernel_s = 0.0
 
     def select(self, timeout=None):
         found = super().select(0)
         if found or timeout == 0:
+            return found
+        if self.kernel_s and (found := super().select(self.kernel_s)):
             return found
         if self.threads_at_work:
             return super().select()
@@ -65,7 +70,7 @@ class FakeClock:
         return Instant(self._start_ms + round(now_s * 1000), round((1 + now_s) * 1e9), True)
 
 
-def run(main):
+def run(main, kernel_s=0.0):
     """Run a coroutine in a loop of its own."""
-    with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: FakeTimeLoop(kernel_s)) as runner:
         return runner.run(main)

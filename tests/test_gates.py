@@ -130,6 +130,16 @@ def test_criteria_that_come_about_do_not_verify_what_was_taken_back_meanwhile(tm
     assert report.verification["result"] == "FAIL"
 
 
+def test_criteria_that_held_before_the_write_say_nothing_of_what_came_of_it(tmp_path):
+    bench = Bench(tmp_path, config(book=CRITERIA))
+    bench.ask()
+    bench.turn([bench.letter()], volts=340.0)
+    assert bench.action.stage == "verifying"
+    assert "meter.volts was not read since" in bench.action.reason
+    bench.turn(volts=340.0)
+    assert bench.action.stage == "verified"
+
+
 def held_over_a_restart(tmp_path, change):
     """Return a bench whose action waits for its criteria when the process ends and begins anew."""
     bench = Bench(tmp_path, config(book=CRITERIA))

@@ -4,15 +4,18 @@ import asyncio
 
 import msgspec
 import pytest
-from acting import Bench, config
+from acting import KEY, Bench, config
 from test_acting import CRITERIA
 from test_gates import second, stages
 
 import edge_agent.sync as loop
 from edge_agent.judge.constrain import Bounds, constrain
+from edge_agent.judge.rulebook import approvers_needed
 from edge_agent.model.action import UNSET, Undo, Write
 from edge_agent.model.reading import Anchor, Reading
 from edge_agent.model.world import replace_world
+from edge_agent.service.boot import restore
+from edge_agent.store.shelf import Item
 
 
 @pytest.fixture
@@ -183,3 +186,29 @@ def test_a_write_that_was_rolled_back_counts_twice(tmp_path):
     bench.turn()
     bench.plant.points["volts"] = 400.0
     assert "more than 3 writes in a day" in bench.turn(seconds=5).actions["plan_summary"]
+
+
+def test_budgets_counters_and_what_is_under_way_outlive_the_loss_of_all_snapshots(tmp_path):
+    """They do not follow from readings; what was forgotten stays forgotten."""
+    bench = Bench(tmp_path, config(extra=second()))
+    bench.ask()
+    one, other = bench.actions
+    bench.turn([bench.letter("anna", action=one), bench.letter("bert", "reject", action=other)])
+    assert stages(bench) == ["refused", "verified"]
+    for known in (2, 0):
+        items = [Item(sealed.seq, sealed.envelope, sealed.seq) for sealed in bench.ledger.sealed]
+        end = (bench.standing.world.version, bench.standing.head)
+        found = restore("w", end, lambda _, items=items: items, [], KEY.public)
+        assert [note.facts["lost"] for note in found.notes] == [True]
+        assert found.standing.world.actions == bench.standing.world.actions
+        assert found.standing.world.operators == bench.standing.world.operators != {}
+        assert len(bench.actions) == known
+        bench.plant.points["volts"] = 50.0
+        bench.turn(seconds=86_500)
+
+
+@pytest.mark.parametrize(("risk", "needed"), [(0.0, 1), (0.5, 1), (0.51, 2), (1.0, 2)])
+def test_above_a_risk_and_not_at_it_two_must_approve(bench, risk, needed):
+    assert approvers_needed(risk, bench.site.settings.policy) == needed
+    stern = msgspec.structs.replace(bench.site.settings.policy, two_approvers_above=0.0)
+    assert approvers_needed(risk, stern) == (1 if risk == 0 else 2)

@@ -247,6 +247,34 @@ def test_pain_02_a_write_waits_for_no_poll_but_never_runs_beside_one():
     assert after - before <= 1
 
 
+def test_a_write_whose_asker_lost_patience_before_it_was_begun_is_never_made():
+    """He was told that it was not known to be done, and may have undone it since."""
+    link = FakeLink(["slow"], period_s=0.001, answer_s=0.2)
+    begun, read = asyncio.Event(), link.read
+
+    async def slow(poll):
+        begun.set()
+        return await read(poll)
+
+    link.read = slow
+
+    async def go():
+        inbox = Inbox()
+        runner = Runner(link, inbox, Clock(), lambda: 0.5)
+        task = asyncio.create_task(runner.run())
+        await begun.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await runner.ask(lambda: link.write("slow", "x", 1))
+        await runner.ask(lambda: link.write("slow", "x", 2))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(go())
+    assert [asked for asked in link.asked if asked.startswith("write")] == ["write slow.x=2"]
+
+
 def test_what_a_device_says_by_itself_goes_stale_in_silence_and_comes_back():
     link = FakeLink(["a"], period_s=None)
     link.polls = [Poll("a", "a", ("a_point",), None, 0.05, "topic a")]

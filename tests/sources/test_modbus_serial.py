@@ -8,6 +8,7 @@ import ssl
 import struct
 
 import pytest
+from fake_time import FakeClock, run
 from peers import Authority
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
@@ -205,6 +206,33 @@ def test_pain_03_late_rtu_reply_is_never_the_next_register():
     assert seen[0] == "timeout"
     for found in seen:
         assert found in ("timeout", "garbage", "mismatch", {"a": 0}, {"b": 10}, {"c": 20})
+
+
+def test_pain_03_after_a_silence_the_line_is_left_alone_until_nothing_comes_any_more():
+    """What a late answer leaves on the line is no part of the next one: fifty quiet milliseconds come between."""
+    asked = []
+
+    def answer(unit, pdu):
+        asked.append(asyncio.get_running_loop().time())
+        if len(asked) == 1:
+            return [(0.09, bytearray(b"\x01")), (0.13, bytearray(b"\x04"))]  # half before the deadline, half after it
+        return own_address(unit, pdu)
+
+    async def scenario():
+        with SerialLine(answer) as line:
+            link = one(source(f"rtu://{line.path}", SPREAD, limits=HASTY))
+            await link.open()
+            first, second, _ = link.polls
+            with pytest.raises(LinkError):
+                await link.read(first)
+            gave_up = asyncio.get_running_loop().time()
+            with contextlib.suppress(LinkError):  # it looks like the late one, and is not believed
+                await link.read(second)
+            await link.close()
+            return gave_up
+
+    gave_up = run(scenario(), KERNEL_S)
+    assert asked[1] >= max(gave_up, asked[0] + 0.13) + 0.05
 
 
 def test_pain_03_an_answer_of_a_wrong_length_may_be_followed_by_the_right_one_which_is_nobody_elses():
@@ -436,6 +464,8 @@ def test_pain_17_one_socket_or_port_for_all_units_and_never_two_ways_to_set_it(t
 
 # --- ten units on one line
 
+KERNEL_S = 0.002
+
 
 def kept(runner, dead):
     """Return the share of their due polls that the living units were given."""
@@ -445,7 +475,7 @@ def kept(runner, dead):
 
 
 async def until_counted(link, count, first):
-    runner = Runner(link, Inbox(), Clock(), lambda: 0.5)
+    runner = Runner(link, Inbox(), FakeClock(0), lambda: 0.5)
     task = asyncio.create_task(runner.run())
     try:
         while runner.tallies.get(first) is None or runner.tallies[first].answered < count:
@@ -476,7 +506,7 @@ def test_pain_01_on_a_slow_line_a_dead_unit_of_ten_leaves_the_others_their_polls
             runner = await until_counted(link, 8, first)
             return kept(runner, "m4"), [unit for unit, _ in line.requests].count(4)
 
-    share, asked = asyncio.run(scenario())
+    share, asked = run(scenario(), KERNEL_S)
     assert share >= 0.95
     assert asked <= 8
 
@@ -492,7 +522,7 @@ def test_pain_01_on_one_socket_a_dead_unit_of_ten_leaves_the_others_their_polls(
             runner = await until_counted(link, 8, first)
             return kept(runner, "m4"), [unit for unit, _ in gateway.requests].count(4), gateway.connections
 
-    share, asked, connections = asyncio.run(scenario())
+    share, asked, connections = run(scenario(), KERNEL_S)
     assert share >= 0.95
     assert asked <= 8
     assert connections == 1

@@ -89,7 +89,7 @@ class Exchange:
     ) -> tuple[bytes, Instant]:
         loop = asyncio.get_running_loop()
         await self._silence(device, where)
-        wire = self._usable_wire(where)
+        wire = await self._usable_wire(where, writes=echo is not None)
         wait_s = device.patience.wait_s(self._usual_s())
         self._unanswered = True
         sent_at = loop.time()
@@ -178,14 +178,17 @@ class Exchange:
             await asyncio.sleep(until - loop.time())
         self._fault_at = None
 
-    def _usable_wire(self, where: str) -> Wire:
+    async def _usable_wire(self, where: str, *, writes: bool) -> Wire:
         wire = self._wire
         if wire is not None and self._address.numbered and self._unanswered and wire.holds_half_a_frame:
-            # Half of a late answer: its other half would be read as the beginning of the next one.
+            # Half of a late answer: its other half would be read as the beginning of the next one. One unit's garbage
+            # costs the others no poll; but who is written to must have said who it is on this very connection.
             wire.close()
-        if wire is None or not wire.is_open:
+            if not writes:
+                await self.open()
+        if self._wire is None or not self._wire.is_open:
             raise LinkError(f"{where}: the connection is closed")
-        return wire
+        return self._wire
 
     def _body(self, request: bytes, frame: Frame, number: int, device: Device, where: str) -> bytes:
         """Return what stands behind the function code. Raises when it is not an answer to the request, or a no."""
