@@ -39,33 +39,30 @@ MEDIAN_SQUARE = 0.455
 class Learning:
     """Sums over the readings behind a baseline, and over the block under way."""
 
-    __slots__ = (
-        "cross", "error_size", "errors", "size", "square", "taken",
-        "total_cross", "total_errors", "total_square", "x",
-    )  # fmt: skip
+    __slots__ = ("_sums", "error_size", "size", "taken")
 
     def __init__(self, baseline: Baseline) -> None:
         self.size = baseline.size
-        self.total_square = baseline.spread**2 * baseline.size
-        self.total_cross = self.total_square * baseline.phi
+        self.taken = 0
+        # Of the block under way the sums of deviations, of their squares, of their products with those before and of
+        # the squares of innovations; then the last three over all.
+        self._sums = array("d", [0.0]) * 7
+        self._sums[4] = baseline.spread**2 * baseline.size
+        self._sums[5] = self._sums[4] * baseline.phi
         self.rescale(baseline.sigma, baseline.size)
-        self._begin_block()
 
     def rescale(self, sigma: float, readings: float) -> None:
         """Take another sigma of the innovations, of which so many readings tell."""
-        self.error_size = float(readings)
-        self.total_errors = sigma**2 * readings
-
-    def _begin_block(self) -> None:
-        self.taken = 0
-        self.x = self.square = self.cross = self.errors = 0.0
+        self.error_size = shared(float(readings))
+        self._sums[6] = sigma**2 * readings
 
     def add(self, before: float, x: float, error: float) -> None:
         """Take a deviation from the mean, the one before it and the innovation."""
-        self.x += x
-        self.square += before * before
-        self.cross += before * x
-        self.errors += error * error
+        sums = self._sums
+        sums[0] += x
+        sums[1] += before * before
+        sums[2] += before * x
+        sums[3] += error * error
         self.taken += 1
 
     def correct(self, baseline: Baseline, mean_size: float) -> Baseline:
@@ -73,40 +70,33 @@ class Learning:
 
         `mean_size` is how many readings the mean rests on with it: fewer than the rest when the level has shifted.
         """
-        self.size += BLOCK
-        self.total_square += self.square
-        self.total_cross += self.cross
-        self.total_errors += self.errors
-        self.error_size += BLOCK
-        mean = baseline.mean + self.x / mean_size
-        square = self.total_square - self.size * step_variance(baseline.floor)
-        phi = (
-            max(-PHI_MAX, min(PHI_MAX, self.total_cross / max(square, self.total_square / 2)))
-            if self.total_square
-            else 0.0
-        )
-        sigma = max(math.sqrt(self.total_errors / self.error_size), baseline.floor)
-        self._begin_block()
-        return Baseline(mean, phi, sigma, baseline.floor, shared(self.size))
+        sums = self._sums
+        for place in (1, 2, 3):
+            sums[place + 3] += sums[place]
+        self.size = shared(self.size + BLOCK)
+        self.error_size = shared(self.error_size + BLOCK)
+        mean = baseline.mean + sums[0] / mean_size
+        total_square, total_cross, total_errors = sums[4:]
+        square = total_square - self.size * step_variance(baseline.floor)
+        phi = max(-PHI_MAX, min(PHI_MAX, total_cross / max(square, total_square / 2))) if total_square else 0.0
+        sigma = max(math.sqrt(total_errors / self.error_size), baseline.floor)
+        self.drop_block()
+        return Baseline(mean, phi, sigma, baseline.floor, self.size)
 
     def drop_block(self) -> None:
-        """Forget the block under way: it was under suspicion."""
-        self._begin_block()
+        """Forget the block under way: it was under suspicion, or is learned."""
+        self.taken = 0
+        self._sums[:4] = array("d", [0.0]) * 4
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [
-            self.size, self.total_square, self.total_cross, self.total_errors, self.error_size,
-            self.taken, self.x, self.square, self.cross, self.errors,
-        ]  # fmt: skip
+        return [self.size, self.error_size, self.taken, *self._sums]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        size, self.total_square, self.total_cross, self.total_errors, self.error_size, taken, *block = figures(
-            state, 10
-        )
-        self.size, self.taken = int(size), int(taken)
-        self.x, self.square, self.cross, self.errors = block
+        size, error_size, taken, *sums = figures(state, 10)
+        self.size, self.error_size, self.taken = shared(int(size)), shared(error_size), int(taken)
+        self._sums = array("d", sums)
 
 
 class LongRun:

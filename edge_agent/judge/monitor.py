@@ -163,7 +163,7 @@ class Monitor:
         self._origin = 0.0
         self._expected: Expected | None = None
         self._warmup = Warmup(settings.warmup) if subject.shifts else None
-        self._profile = Profile(int(settings.season * 1000)) if subject.shifts and settings.season else None
+        self._profile = Profile(shared(int(settings.season * 1000))) if subject.shifts and settings.season else None
         begun = (begin(subject, settings) for begin in registry().values())
         self._detectors = tuple(detector for detector in begun if detector is not None)
         self._missing = next(d for d in self._detectors if isinstance(d, Missing))
@@ -381,6 +381,7 @@ class Monitor:
         interval_ms = expected.interval_ms
         if profile is not None:
             origin = self._origin if self._expected is None else self._expected.mean
+            self._origin = 0.0
             profile.recentre(expected.mean - origin)
             self._stride = max(1, int(profile.period_ms / interval_ms / TEACHERS))
             if profile.curve is not None:

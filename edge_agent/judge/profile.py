@@ -14,7 +14,7 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 
-from edge_agent.judge.figures import bounded, figures, parts, single
+from edge_agent.judge.figures import bounded, figures, parts, shared, single
 
 BINS = 32
 KNOTS = 64
@@ -100,7 +100,7 @@ class Profile:
         bins[low + 1] += deviation
         bins[low + 2] += place
         if season != self._season:
-            first, self._season = self._season < 0, season
+            first, self._season = self._season < 0, shared(season)
             return not first
         return False
 
@@ -135,7 +135,7 @@ class Profile:
         `noise` is the sigma of a sum of readings, for one reading: only what is far beyond it is believed.
         """
         day, was = at_ms // DAY_MS, self._day
-        self._day, self.midnight_ms = day, (day + 1) * DAY_MS
+        self._day, self.midnight_ms = shared(day), shared((day + 1) * DAY_MS)
         if self.curve is None and self._days is None:
             return 0.0
         days = self._days or self._begin_days()

@@ -5,7 +5,7 @@ place of each problem, unknown keys with their close match, and quantities as pe
 ("500ms", "2s", "15m"), sizes ("256MiB") and names.
 """
 
-import difflib
+import functools
 import re
 import types
 import typing
@@ -90,6 +90,8 @@ def shown(value: object) -> str:
 
 def close_match(word: str, known: typing.Iterable[str]) -> str:
     """Return a hint naming the known word nearest to `word`, or an empty string."""
+    import difflib  # a run with a sound configuration has nothing to guess
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f'did you mean "{near[0]}"?' if near else ""
 
@@ -185,8 +187,7 @@ def _check_struct(raw: object, wanted: type[msgspec.Struct], place: str, problem
         problems.append(Problem(place, _kind(raw), "a table"))
         return None
     before = len(problems)
-    hints = typing.get_type_hints(wanted, include_extras=True)
-    fields = {f.encode_name: f for f in msgspec.structs.fields(wanted)}
+    hints, fields = _shape(wanted)
     for key in raw.keys() - fields.keys():
         hint = close_match(str(key), fields)
         problems.append(Problem(_at(place, str(key)), "an unknown key", "one of " + ", ".join(sorted(fields)), hint))
@@ -197,6 +198,13 @@ def _check_struct(raw: object, wanted: type[msgspec.Struct], place: str, problem
         elif field.required:
             problems.append(Problem(_at(place, key), "nothing", f"a value; `{key}` is required"))
     return wanted(**given) if len(problems) == before else None
+
+
+@functools.cache
+def _shape(wanted: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, msgspec.structs.FieldInfo]]:
+    """Return the types of a noun's fields by name, and the fields by key."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    return typing.get_type_hints(wanted, include_extras=True), fields
 
 
 def _at(place: str, key: str) -> str:
@@ -247,6 +255,14 @@ def as_type(raw: object, wanted: type[T], what: str) -> T:
 def plain(noun: object) -> Any:
     """Return a noun as maps, lists and plain values: what JSON can hold."""
     return msgspec.to_builtins(noun, enc_hook=_simple)
+
+
+def fields_of(noun: msgspec.Struct) -> dict[str, object]:
+    """Return a noun's fields by key: one level of `plain`."""
+    config = noun.__struct_config__
+    tag = {} if config.tag is None else {str(config.tag_field): config.tag}
+    names = zip(noun.__struct_encode_fields__, noun.__struct_fields__, strict=True)
+    return tag | {key: getattr(noun, name) for key, name in names}
 
 
 def _simple(value: object) -> float | int | str:

@@ -1,14 +1,15 @@
 """Plans, requests and actions, between nouns and canonical values (reference/formats.md §3 and §9)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edge_agent.model.action import Action, Approver, Checkpoint, Operator, Plan, Request, Stage, Write
-from edge_agent.model.checked import as_type, plain
+from edge_agent.model.checked import as_type, fields_of, plain
 from edge_agent.model.errors import WireError
 from edge_agent.model.reading import Value
-from edge_agent.seal.canonical import pack, unpack
+from edge_agent.model.site import ModbusSettings, Source
+from edge_agent.seal.canonical import list_head, map_head, pack, unpack
 
 _VERSION = 1
 MAX_PLAN_BYTES = 16 * 1024
@@ -39,9 +40,32 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def settings_digest(settings: object) -> bytes:
-    """Return the version of a table of the configuration: SHA-256 over its canonical bytes."""
-    return digest_of(pack(_lists(plain(settings))))
+def settings_digest(settings: Mapping[str, object]) -> bytes:
+    """Return the version of tables of the configuration: SHA-256 over the canonical bytes of the map of them.
+
+    Piece by piece: of a thousand points all bytes at once would be the most that an agent ever holds.
+    """
+    found = hashlib.sha256()
+    for piece in _pieces(settings):
+        found.update(piece)
+    return found.digest()
+
+
+def _pieces(value: object) -> Iterator[bytes]:
+    """Give the canonical bytes of a noun, part by part."""
+    if isinstance(value, Mapping):
+        yield map_head(len(value))
+        for key in sorted(value, key=str.encode):
+            yield pack(key)
+            yield from _pieces(value[key])
+    elif isinstance(value, (tuple, list)):
+        yield list_head(len(value))
+        for each in value:
+            yield from _pieces(each)
+    elif isinstance(value, (Source, ModbusSettings)):  # what holds all points of a device
+        yield from _pieces(fields_of(value))
+    else:
+        yield pack(_lists(plain(value)))
 
 
 def roster_digest(roster: Sequence[Approver]) -> bytes:

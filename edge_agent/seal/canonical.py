@@ -25,6 +25,18 @@ def pack(value: Any) -> bytes:
     return data
 
 
+def map_head(size: int) -> bytes:
+    """Return the bytes that stand before the keys and values of a map, which follow in the order that `pack` has."""
+    data: bytes = msgpack.Packer().pack_map_header(size)
+    return data
+
+
+def list_head(size: int) -> bytes:
+    """Return the bytes that stand before the items of a list."""
+    data: bytes = msgpack.Packer().pack_array_header(size)
+    return data
+
+
 def unpack(data: bytes, max_bytes: int = MAX_BYTES) -> Any:
     """Return what canonical bytes mean, with arrays as lists.
 

@@ -27,6 +27,7 @@ from edge_agent.service.boot import open_store
 from edge_agent.service.buses import Buses
 from edge_agent.service.changes import Changes
 from edge_agent.service.clock import Clock, boot_id
+from edge_agent.service.frugal import give_back
 from edge_agent.service.inbox import Inbox, limits_of
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.mailbox import Mailbox
@@ -306,6 +307,7 @@ class Agent:
         snapshot, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, reason))
         await self.ledger.keep(snapshot, envelope)
         await self.ledger.work(self._keep_baselines)
+        await self.ledger.work(give_back)
         await self._keep_lessons()
         if self.upstream is not None:
             self.upstream.publisher.publish_snapshot(self._rotations + envelope)

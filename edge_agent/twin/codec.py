@@ -71,6 +71,8 @@ def encode(point: RegisterPoint, value: Value, exponent: int | None = None) -> l
 _Row = tuple[int, bool, float, float, Finish]
 """Where the raw value stands, whether it is the value if it lies between the next two, and what to do otherwise."""
 
+_WIDEST = (-HUGE, HUGE)
+
 
 class BlockDecoder:
     """Decodes the answers to one block: `count` registers or bits of `function` from address `start`.
@@ -132,8 +134,8 @@ class BlockDecoder:
         return [self._row(point, place[index]) for index, point in enumerate(points)]
 
     def _row(self, point: RegisterPoint, at: int) -> _Row:
-        lowest, highest = point.range or (-HUGE, HUGE)
-        return at, is_plain(point), max(lowest, -HUGE), min(highest, HUGE), finisher(point, self._exponent)
+        lowest, highest = point.range or _WIDEST
+        return at, is_plain(point), max(lowest, _WIDEST[0]), min(highest, _WIDEST[1]), finisher(point, self._exponent)
 
 
 def _scaled(points: Sequence[RegisterPoint]) -> list[tuple[int, int, Callable[[Decoded], Finish]]]:

@@ -5,6 +5,7 @@ sign); that number gets a scale and a range, or a name. `to_raw` goes the same w
 the decimals that a person wrote, and the result is the float nearest to the exact product.
 """
 
+import functools
 import struct
 import sys
 from collections.abc import Callable
@@ -146,7 +147,12 @@ def _namer(point: RegisterPoint, exponent: int) -> Finish:
         return lambda number: (_flag_names(number, flags), GOOD)
     if exponent or _is_scaled(point):
         return _scaler(point, exponent)
-    allowed = point.range
+    return _ranger(point.range)
+
+
+@functools.cache
+def _ranger(allowed: tuple[float, float] | None) -> Finish:
+    """Return what holds a number against a range: one for all points that have it."""
     return lambda number: in_range(number, allowed)
 
 

@@ -1,11 +1,16 @@
+import hashlib
 import math
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sites import site
 
+from edge_agent.model.checked import plain as as_plain
 from edge_agent.model.errors import WireError
+from edge_agent.seal.actions import settings_digest
 from edge_agent.seal.canonical import pack, split, unpack
 
 plain = st.recursive(
@@ -105,3 +110,11 @@ def test_a_value_cut_short_behind_a_whole_one_is_refused():
 def test_more_values_than_a_message_may_hold_are_refused():
     with pytest.raises(WireError, match="more than 3"):
         split(msgpack.packb(0) * 4, max_items=3)
+
+
+def test_the_digest_of_settings_taken_piece_by_piece_is_that_of_their_canonical_bytes(tmp_path):
+    found = site(tmp_path)
+    tables = {"policy": found.settings.policy, "playbooks": found.settings.playbooks, "sources": found.sources}
+    whole = msgspec.json.decode(msgspec.json.encode(as_plain(tables)))  # lists in place of tuples
+    assert settings_digest(tables) == hashlib.sha256(pack(whole)).digest()
+    assert settings_digest(tables) != settings_digest(tables | {"sources": ()})

@@ -9,7 +9,7 @@ from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.judge.detector import Learned
-from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import clock
@@ -41,7 +41,7 @@ class Odd(NamedTuple):
 
 def begin(subject: Subject, settings: DriftSettings) -> "Season | None":
     """Return the detector for a variable whose level should rest but for its season."""
-    return Season(int(settings.season * 1000)) if subject.shifts and settings.season else None
+    return Season(shared(int(settings.season * 1000))) if subject.shifts and settings.season else None
 
 
 class Season:
