@@ -71,6 +71,7 @@ class DataDir:
         self.reload = root / "reload.sock"
         self.baselines = root / "baselines.json"
         self.lessons = root / "lessons.json"
+        self.holes = root / "holes.json"
         self.asks = root / "asks"
         self.rolled_back = root / "rolled-back.json"
         self.keys = root / "keys"

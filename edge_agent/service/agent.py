@@ -40,6 +40,7 @@ from edge_agent.service.wiring import links
 from edge_agent.sources import Link
 from edge_agent.store.asks import Asks
 from edge_agent.store.baselines import Baselines
+from edge_agent.store.told import Told
 from edge_agent.sync import Ground, commit, ground, snapshot_of, sync
 from edge_agent.twin.baseline import baseline
 from edge_agent.twin.diff import diff
@@ -76,7 +77,9 @@ class Agent:
         self._data = DataDir(Path(site.settings.agent.data_dir))
         with contextlib.ExitStack() as undo:
             store = open_store(site, undo)
-            self.ledger = DiskLedger(store.log, store.snapshots, store.key, self._committed, store.keys)
+            self.ledger = DiskLedger(
+                store.log, store.snapshots, store.key, Told(store.data.holes), self._committed, store.keys
+            )
             undo.callback(self.ledger.close)
             self._closing = undo.pop_all()
         self.standing, self._before, self._notes = store.standing, store.before, store.notes

@@ -12,8 +12,8 @@ from edge_agent.model.record import Entry, Sealed, Snapshot
 from edge_agent.seal.keys import PrivateKey, Verifier
 from edge_agent.seal.squash import digest_in, merge, seal_stretch, time_in
 from edge_agent.store.log import Log
-from edge_agent.store.segment import Hole, name_of
 from edge_agent.store.snapshots import Snapshots
+from edge_agent.store.told import Told
 from edge_agent.twin.diff import compose
 
 _log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class DiskLedger:
         log: Log,
         snapshots: Snapshots,
         key: PrivateKey,
+        told: Told,
         committed: Callable[[], None],
         keys: Verifier | None = None,
     ) -> None:
@@ -48,7 +49,7 @@ class DiskLedger:
         self._key = key
         self._keys: Verifier = keys or key.public
         self._committed = committed
-        self._told_holes: set[Hole] = set()
+        self._told = told
         self._squashed: deque[Entry] = deque()
         self._thread = ThreadPoolExecutor(1, "disk")
         self.squashed = 0
@@ -63,7 +64,12 @@ class DiskLedger:
     async def commit(self, sealed: Sealed) -> None:
         """Append to the log. Raises StoreError."""
         append = self._log.append_last if self.stopping else self._log.append
-        await self.work(lambda: append(sealed))
+
+        def write() -> None:
+            append(sealed)
+            self._told.keep(self._log.head.oldest)
+
+        await self.work(write)
         self._committed()
 
     async def keep(self, snapshot: Snapshot, envelope: bytes) -> None:
@@ -86,9 +92,8 @@ class DiskLedger:
 
     def notes(self) -> list[Entry]:
         """Return what must be said of the log since the last call: damage that was found, ranges that were squashed."""
-        new = [hole for hole in self._log.holes if hole not in self._told_holes]
-        self._told_holes.update(new)
-        found = [Entry("hole", {**hole._asdict(), "segment": name_of(hole.segment)}) for hole in new]
+        new = self._told.take(self._log.holes)
+        found = [Entry("hole", {**hole._asdict(), "segment": hole.file}) for hole in new]
         while self._squashed:
             found.append(self._squashed.popleft())
         return found

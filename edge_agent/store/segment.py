@@ -44,6 +44,11 @@ class Hole(NamedTuple):
     reason: Literal["damaged", "missing", "unlinked"]
     """The bytes fail their check; there is nothing; the digest it names is not that of the record before."""
 
+    @property
+    def file(self) -> str:
+        """The file that should hold them; `log` when it is gone."""
+        return name_of(self.segment) if self.segment else "log"
+
 
 class Scan(NamedTuple):
     """What stands in a segment."""

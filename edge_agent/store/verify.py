@@ -16,7 +16,7 @@ from edge_agent.seal.keyring import Keyring
 from edge_agent.seal.keys import PublicKey
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import Stretch, ground_of, unseal_stretch
-from edge_agent.store.segment import Hole, name_of
+from edge_agent.store.segment import Hole
 from edge_agent.store.shelf import Item, Shelf
 from edge_agent.store.snapshots import Stored
 from edge_agent.twin.baseline import empty_world
@@ -144,8 +144,7 @@ def _missing(verdict: Verdict, holes: Mapping[int, Hole], last: int) -> None:
     wrong = f"records {verdict.last + 1} to {last} are missing"
     if hole is None:
         raise _FoundError(Fault("log", None, verdict.last + 1, wrong))
-    file = name_of(hole.segment) if hole.segment else "log"
-    raise _FoundError(Fault(file, hole.offset if hole.segment else None, hole.first, f"{wrong} ({hole.reason})"))
+    raise _FoundError(Fault(hole.file, hole.offset if hole.segment else None, hole.first, f"{wrong} ({hole.reason})"))
 
 
 def _next_world(shelf: Shelf, item: Item, stretch: Stretch, known: _Known) -> _Known:

@@ -200,6 +200,8 @@ def test_an_older_copy_of_the_log_is_told_and_nothing_is_written_until_a_person_
     assert after.world.version > ahead.world.version > old.world.version
     facts = {"log": old.world.version, "snapshot": ahead.world.version}
     assert entries(found, "rolled-back") == [facts, facts]
+    lost = {"first": old.world.version + 1, "last": ahead.world.version}
+    assert entries(found, "hole") == [{"segment": "log", "offset": 0, "reason": "missing", **lost}]
     fault = verdict(found).fault
     assert fault.wrong.endswith("are missing (missing)")
     assert fault.seq == old.world.version + 1
@@ -407,6 +409,13 @@ def test_a_hole_is_told_on_the_chain_with_its_place(gateway):
     assert entries(found, "hole") == [facts]
     assert after.world.version > before.world.version
     assert str(verdict(found).fault) == f"{segment.name} at byte {at}: record 2: records 2 to 2 are missing (damaged)"
+    run(found, 5.0, 6.0)
+    assert entries(found, "hole") == [facts], "told once and not at each start"
+    for damage in (b"junk", b"", None):
+        holes = data_of(found).holes
+        holes.unlink() if damage is None else holes.write_bytes(damage)
+        run(found, 7.0)
+    assert entries(found, "hole") == [facts] * 4, "without the file it is told once more"
 
 
 def test_what_the_log_itself_says_has_the_facts_of_the_page(gateway, tmp_path):

@@ -19,6 +19,7 @@ from edge_agent.store.disk import Disk
 from edge_agent.store.log import Log
 from edge_agent.store.segment import SEGMENT_BYTES
 from edge_agent.store.snapshots import Snapshots
+from edge_agent.store.told import Told
 from edge_agent.store.verify import verify
 from edge_agent.sync import Standing, commit, snapshot_of
 from edge_agent.twin.baseline import baseline, empty_world
@@ -49,7 +50,7 @@ class Offline(Bench):
         super().__init__(folder, wide(300))
         self.log = Log.open(folder / "log", max_bytes=MAX_BYTES, disk=disk)
         self.snapshots = Snapshots.open(folder / "snapshots.json", 4)
-        self.ledger = DiskLedger(self.log, self.snapshots, KEY, lambda: None)
+        self.ledger = DiskLedger(self.log, self.snapshots, KEY, Told(folder / "holes.json"), lambda: None)
         start = empty_world("w")
         world = baseline(self.site, start)
         standing = Standing(start, entity_digests(start), ZERO_DIGEST, {}, frozenset())
