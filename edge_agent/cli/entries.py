@@ -1,6 +1,8 @@
 """What records say, as rows for people: audit entries, findings, entities, values; and which of them are wanted."""
 
 import argparse
+import base64
+import contextlib
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -10,6 +12,8 @@ from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.layout import local_name, variable_path
 from edge_agent.model.reading import iso_utc
 from edge_agent.model.world import Variable
+from edge_agent.seal.actions import request_of
+from edge_agent.seal.canonical import unpack
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.seal.squash import Stretch
 
@@ -127,6 +131,36 @@ def _delta_rows(stretch: Stretch, names: Names) -> Iterator[Row]:
 
 def _row(stretch: Stretch, kind: str, entity: str | None, variable: str | None, facts: Mapping[str, Any]) -> Row:
     return Row(stretch.last, stretch.at_ms, stretch.synced, kind, entity, variable, facts)
+
+
+def in_words(row: Row) -> str:
+    """Return what a row says, for a person. The signed bytes that prove it are for machines and left out."""
+    if row.kind == "action":
+        return f"{_id(row)} {' '.join(_move(row.facts))}"
+    if row.kind == "approval":
+        said = "approved" if row.facts.get("act") == "approve" else "said no"
+        who = f"{row.facts.get('operator')} (key {row.facts.get('keyid')}, counter {row.facts.get('counter')})"
+        return f"{_id(row)} {who} {said}"
+    return " ".join(f"{name}={value}" for name, value in row.facts.items() if value is not None)
+
+
+def _id(row: Row) -> str:
+    return str(row.facts.get("action"))[:8]
+
+
+def _move(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a move was, and with it what was asked, kept, wanted or found."""
+    yield f"{facts.get('move')}: {facts.get('from')} → {facts.get('to')}: {facts.get('reason')}"
+    if facts.get("move") == "ask":
+        yield f"| {facts.get('summary')}"
+        with contextlib.suppress(WireError, ValueError):
+            request = request_of(unpack(base64.b64decode(str(facts.get("request")), validate=True)))
+            plan = f"plan sha256:{request.plan_digest.hex()[:16]}…"
+            yield f"| {plan}, needs {request.approvers} {request.role} within {request.ttl_s} s"
+        yield f"| because {facts.get('why')}"
+    if facts.get("move") == "checkpoint":
+        yield f"| the snapshot at record {facts.get('seq')}"
+    yield from (f"| {name.removeprefix('sensor:')} {value!r}" for name, value in facts.items() if name[:7] == "sensor:")
 
 
 def _about(facts: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edge_agent.cli.chart import wants_colour
-from edge_agent.cli.entries import Filter, Names, Row, instant, rows_of
+from edge_agent.cli.entries import Filter, Names, Row, in_words, instant, rows_of
 from edge_agent.cli.stored import Folder, opened_envelope, place_of, reopened
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.reading import iso_utc
@@ -140,6 +140,5 @@ def _line(row: Row, *, as_json: bool) -> str:
     if as_json:
         told = {"seq": row.seq, "at": iso_utc(row.at_ms), "synced": row.synced, "kind": row.kind, "facts": row.facts}
         return json.dumps(told, ensure_ascii=False, allow_nan=False)
-    facts = " ".join(f"{name}={value}" for name, value in row.facts.items() if value is not None)
     doubt = " " if row.synced else "?"
-    return f"{row.seq:>8} {iso_utc(row.at_ms)}{doubt} {one_line(row.kind):12} {one_line(facts)}"
+    return f"{row.seq:>8} {iso_utc(row.at_ms)}{doubt} {one_line(row.kind):12} {one_line(in_words(row))}"

@@ -101,6 +101,10 @@ def audit(gateway):
     ]
 
 
+def proofs(row):
+    return [row["facts"][name] for name in ("request", "envelope") if name in row["facts"]]
+
+
 def test_an_operator_approves_from_far_away_and_the_valve_moves(tmp_path):
     key, stranger = make_key(tmp_path, "anna"), make_key(tmp_path, "eve")
 
@@ -125,15 +129,25 @@ def test_an_operator_approves_from_far_away_and_the_valve_moves(tmp_path):
             assert moves == ["ask", "approve", "checkpoint", "intend", "read_back", "pass"]
             told = run("log", "show", gateway.config, "--action", action["id"][:8]).stdout
             for words in (
+                "ask:",
+                "→ waiting:",
+                "close the valve of the pump",
+                "plan sha256:",
+                "needs 1 operator within 300 s",
                 "approved by anna",
-                "operator",
-                "keyid",
-                "wanted",
-                "found",
-                "before",
+                "anna (key ",
+                ") approved",
+                "the snapshot at record ",
+                "pump/valve before True",
+                "pump/valve wanted False",
+                "pump/valve found False",
                 "every target reads back",
             ):
                 assert words in told
+            whole = run("log", "show", gateway.config, "--json", "--kind", "action", "--kind", "approval").stdout
+            for proof in (each for line in whole.splitlines() for each in proofs(json.loads(line))):
+                assert proof[:20] not in told, "what proves it is for machines"
+                assert proof in whole
 
     asyncio.run(day())
 

@@ -53,7 +53,10 @@ def test_reading_from_below_the_oldest_begins_at_the_oldest():
     assert log.read(1, 1)[0].seq == log.head.oldest
 
 
-@pytest.mark.parametrize("wrong", [CHAIN[0], CHAIN[2], record(2, ZERO_DIGEST), Sealed(2, bytes(32), CHAIN[1].envelope)])
+@pytest.mark.parametrize(
+    "wrong",
+    [CHAIN[0], CHAIN[2], record(3, CHAIN[0].digest), record(2, ZERO_DIGEST), Sealed(2, bytes(32), CHAIN[1].envelope)],
+)
 def test_a_record_that_does_not_follow_is_refused_and_the_log_goes_on(wrong):
     _, log = filled(1)
     with pytest.raises(StoreError, match="wanted 2 after"):
@@ -106,6 +109,45 @@ def test_a_process_that_only_died_loses_nothing_and_its_last_frame_is_made_durab
     log = open_log(disk.killed())
     assert log.head.seq == 4
     assert open_log(disk.after_cut(lambda n: 0)).head.seq == 4
+
+
+def sizes(disk):
+    return {path.name: len(inode.medium) for path, inode in disk.files.items() if path.suffix == ".seg"}
+
+
+def test_what_a_start_cut_off_stays_cut_off_so_that_the_bound_holds_after_a_power_cut():
+    disk = filled(3)[0].killed()
+    log = open_log(disk)
+    after = disk.after_cut(lambda n: 0)
+    assert sum(sizes(after).values()) == log.size
+    assert sizes(after)["00000001.seg"] < SEGMENT
+
+
+def test_a_start_cuts_off_zeros_and_leaves_what_is_damaged_to_whoever_examines_it():
+    disk = filled(3)[0].killed()
+    segment = FOLDER / "00000001.seg"
+    disk.flip(segment, 8 * (disk.files[segment].medium.rindex(b"EAR1") + 40))
+    written = disk.files[segment].medium.rstrip(b"\0")
+    assert open_log(disk).head.seq == 2
+    assert disk.files[segment].medium == written
+
+
+def test_a_spare_that_is_not_blank_is_never_begun():
+    disk, log = filled(3)
+    log.close()
+    disk = disk.killed()
+    left = frame(RECORD, CHAIN[60].envelope)
+    for at in (200, SEGMENT - len(left)):
+        spare = disk.files[FOLDER / "spare.seg"]
+        for content in (bytes(at) + left + bytes(SEGMENT - at - len(left)), bytes(SEGMENT - 1)):
+            spare.cache[:] = spare.medium = content
+            log = open_log(disk)
+            log.append(CHAIN[log.head.seq])
+            assert inspected(log).holes == ()
+            log.close()
+            log = open_log(disk)
+            assert (log.head.seq, inspected(log).holes) == (len(seqs(log)), ())
+            log.close()
 
 
 def test_each_start_begins_a_segment_and_leaves_no_empty_one_behind():
