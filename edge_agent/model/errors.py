@@ -3,6 +3,7 @@
     EdgeAgentError
     ├── ConfigError   stop at start; a person corrects a file
     ├── LinkError     the runner waits and tries again
+    │   └── SpoiltError   … at once: the device is none the worse, but the connection is of no more use
     ├── WireError     mark the reading bad and go on
     ├── TrustError    refuse, audit, never try again
     └── StoreError    stop acting, keep reading
@@ -45,6 +46,10 @@ class LinkError(EdgeAgentError):
     def __init__(self, text: str, reason: str = "link") -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class SpoiltError(LinkError):
+    """Bytes wait in a connection that would be taken for others; nothing was sent on it since."""
 
 
 class WireError(EdgeAgentError):

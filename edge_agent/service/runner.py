@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
-from edge_agent.model.errors import LinkError, WireError
+from edge_agent.model.errors import LinkError, SpoiltError, WireError
 from edge_agent.model.reading import Anchor, Reading, bad
 from edge_agent.model.record import Entry
 from edge_agent.service.backoff import Backoff, Breaker
@@ -79,6 +79,8 @@ class Runner:
         """Sources of which nothing is known any more, until their polls are due anew."""
         self._asking: Poll | None = None
         """The poll that was asked last; None when what it brings is nobody's: see `renew`."""
+        self._strangers = False
+        """Whether all units must say again who they are."""
         self._asks: deque[_Ask] = deque()
         self._asked = asyncio.Event()
         self._stopping = False
@@ -215,14 +217,15 @@ class Runner:
             due_s, place, poll = due[0]
             went = await self._read(poll)
             heapq.heapreplace(due, (self._next(due_s, poll, went), place, poll))
-            if went == "back":
+            if went == "back" or self._strangers:
                 due = self._who_is_there(due, poll)
 
     def _who_is_there(self, due: list[_Due], poll: Poll) -> list[_Due]:
-        """Make what tells identity due at once: a unit that was silent may be another one now."""
-        now_s = self._now_s()
+        """Make what tells identity due at once: a unit that was silent may be another one now, or all of them."""
+        now_s, all_ = self._now_s(), self._strangers
+        self._strangers = False
         changed = [
-            (now_s if each.identity and each.unit == poll.unit and each is not poll else at_s, place, each)
+            (now_s if each.identity and (all_ or each.unit == poll.unit) and each is not poll else at_s, place, each)
             for at_s, place, each in due
         ]
         heapq.heapify(changed)
@@ -298,8 +301,7 @@ class Runner:
         began_ns = self._clock().mono_ns
         self._asking = poll
         try:
-            async with asyncio.timeout(poll.timeout_s + _GRACE_S):
-                readings = await self.link.read(poll)
+            readings = await self._brought(poll)
         except (LinkError, WireError, TimeoutError) as error:
             if self._is_void(poll) and getattr(error, "reason", "") != "link":
                 return "well"
@@ -315,6 +317,22 @@ class Runner:
         self._tally(poll).time(self._clock().mono_ns - began_ns)
         self._good(poll, readings)
         return "back" if back else "well"
+
+    async def _brought(self, poll: Poll) -> list[Reading]:
+        """Return what a poll brings; where one unit's half of an answer spoilt the connection, by a new one.
+
+        So it costs the others no poll. Who they are is asked again, for another device may stand there now.
+        """
+        try:
+            async with asyncio.timeout(poll.timeout_s + _GRACE_S):
+                return await self.link.read(poll)
+        except SpoiltError:
+            await self._reopen()
+        for each in self.link.polls:
+            self.door.lost(each.source)
+        self._strangers = True
+        async with asyncio.timeout(poll.timeout_s + _GRACE_S):
+            return await self.link.read(poll)
 
     def _is_void(self, poll: Poll) -> bool:
         return self._asking is not poll

@@ -8,7 +8,7 @@ import pytest
 from fake_time import FakeClock
 from fake_time import run as run_in_fake_time
 
-from edge_agent.model.errors import LinkError, StoreError, WireError
+from edge_agent.model.errors import LinkError, SpoiltError, StoreError, WireError
 from edge_agent.model.profile import FirmwareRange, Identity
 from edge_agent.model.reading import Anchor, Reading
 from edge_agent.model.site import ModbusSettings, Source
@@ -157,6 +157,30 @@ def test_pain_25_a_unit_that_answers_again_says_first_who_it_is():
     good = [reading.point for reading in taken if reading.anchor.source == "a" and reading.quality == "good"]
     assert "who" in good[:2]
     assert runner.tallies[who].answered == 1
+
+
+def test_a_connection_that_one_unit_spoilt_costs_no_other_a_poll_and_all_say_anew_who_they_are():
+    link = FakeLink(["a", "b"])
+    who = Poll("a", "a", ("a_point",), 86_400.0, 0.05, "who is a", identity=True)
+    link.polls = [who, *link.polls]
+    refusals, door = [], Door([identified(0.0)])
+    read = link.read
+
+    async def spoilt_once(poll):
+        if poll is link.polls[2] and link.opened == 1 and link.asked.count("b") == 2:
+            raise SpoiltError("half of another answer is on the connection")
+        if link.opened == 2 and not refusals:
+            refusals.append(door.refusal("a"))
+        return await read(poll)
+
+    link.read = spoilt_once
+    taken, runner = run(link, lambda taken, _: count(taken, "b") >= 5 and count(taken, "a") >= 6, door=door)
+    assert link.opened == 2
+    assert {reading.quality for reading in taken} <= {"good", "uncertain:firmware"}
+    assert all(tally.failed == 0 for tally in runner.tallies.values())
+    assert refusals == ["the device has not said yet who it is"]
+    assert runner.tallies[who].answered == 2
+    assert runner.door.refusal("a") == ""
 
 
 def identified(fw):

@@ -9,7 +9,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.model.checked import Seconds
-from edge_agent.model.errors import ConfigError, LinkError, TrustError, WireError
+from edge_agent.model.errors import ConfigError, LinkError, SpoiltError, TrustError, WireError
 from edge_agent.model.profile import BusLimits, RegisterPoint, WriteRule
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import ModbusSettings, Source
@@ -447,7 +447,7 @@ def test_a_late_answer_alone_is_still_no_value_for_the_next_request():
 
 
 def test_the_second_half_of_a_late_answer_is_never_read_as_an_answer():
-    """Its bytes are made to look like the answer to the next request; that is asked on a new connection instead."""
+    """Its bytes are made to look like the answer to the next request; the connection is given up instead."""
 
     async def scenario():
         async def answer(_pdu, unit):
@@ -462,6 +462,11 @@ def test_the_second_half_of_a_late_answer_is_never_read_as_an_answer():
             first, second = link.polls
             with pytest.raises(LinkError):
                 await link.read(first)
+            with pytest.raises(SpoiltError, match="half of another answer") as spoilt:
+                await link.read(second)
+            assert spoilt.value.reason == "link"
+            assert len(gateway.requests) == 1
+            await link.open()
             found = await link.read(second)
             await link.close()
             return by_name(found), gateway.connections
@@ -469,9 +474,7 @@ def test_the_second_half_of_a_late_answer_is_never_read_as_an_answer():
     assert asyncio.run(scenario()) == ({"b": (7, "good")}, 2)
 
 
-def test_after_half_an_answer_nothing_is_written_before_the_device_has_said_again_who_it_is():
-    """A read may go on by a new connection; for a write the link counts as lost, and the runner asks for identity."""
-
+def test_on_a_connection_with_half_an_answer_nothing_is_written():
     async def scenario():
         async def answer(_pdu, unit):
             return bytearray(frame(gateway.tid, unit, registers_pdu(1))[:9])
@@ -483,7 +486,7 @@ def test_after_half_an_answer_nothing_is_written_before_the_device_has_said_agai
             await link.open()
             with pytest.raises(LinkError):
                 await link.read(link.polls[0])
-            with pytest.raises(LinkError, match="the connection is closed") as closed:
+            with pytest.raises(LinkError, match="half of another answer") as closed:
                 await link.write("meter", "a", 5)
             await link.close()
             return closed.value.reason, len(gateway.requests), gateway.connections

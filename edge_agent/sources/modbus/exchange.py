@@ -10,7 +10,7 @@ import ssl
 from collections import Counter
 from collections.abc import Sequence
 
-from edge_agent.model.errors import LinkError, WireError
+from edge_agent.model.errors import LinkError, SpoiltError, WireError
 from edge_agent.model.reading import Instant
 from edge_agent.sources import Clock
 from edge_agent.sources.modbus.address import Address
@@ -89,7 +89,7 @@ class Exchange:
     ) -> tuple[bytes, Instant]:
         loop = asyncio.get_running_loop()
         await self._silence(device, where)
-        wire = await self._usable_wire(where, writes=echo is not None)
+        wire = self._usable_wire(where)
         wait_s = device.patience.wait_s(self._usual_s())
         self._unanswered = True
         sent_at = loop.time()
@@ -178,17 +178,15 @@ class Exchange:
             await asyncio.sleep(until - loop.time())
         self._fault_at = None
 
-    async def _usable_wire(self, where: str, *, writes: bool) -> Wire:
+    def _usable_wire(self, where: str) -> Wire:
         wire = self._wire
-        if wire is not None and self._address.numbered and self._unanswered and wire.holds_half_a_frame:
-            # Half of a late answer: its other half would be read as the beginning of the next one. One unit's garbage
-            # costs the others no poll; but who is written to must have said who it is on this very connection.
-            wire.close()
-            if not writes:
-                await self.open()
-        if self._wire is None or not self._wire.is_open:
+        if wire is None or not wire.is_open:
             raise LinkError(f"{where}: the connection is closed")
-        return self._wire
+        if self._address.numbered and self._unanswered and wire.holds_half_a_frame:
+            # Its other half would be read as the beginning of the next answer.
+            wire.close()
+            raise SpoiltError(f"{where}: half of another answer is on the connection")
+        return wire
 
     def _body(self, request: bytes, frame: Frame, number: int, device: Device, where: str) -> bytes:
         """Return what stands behind the function code. Raises when it is not an answer to the request, or a no."""
