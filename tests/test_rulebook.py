@@ -77,3 +77,48 @@ def test_each_playbook_is_told_from_its_trigger_to_its_end(tmp_path):
         "the tank is full",
     ):  # fmt: skip
         assert words in told
+
+
+PROFILE = """
+name = "box"
+title = "A box of our own"
+protocol = "modbus"
+entity_type = "box"
+examples = []
+[provenance]
+source = "this test"
+date = "2026-11-25"
+verified = {verified}
+[[points]]
+name = "mode"
+function = 3
+address = 11
+type = "uint16"
+kind = "state"
+drift = false
+write = {{ range = [0, 1] }}
+"""
+BOX = """
+[[sources]]
+name = "box"
+kind = "modbus"
+url = "tcp://127.0.0.1:502"
+profile = "box.toml"
+[policy]
+[[policy.points]]
+point = "box.mode"
+range = [0, 1]
+"""
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_without_verified_facts_nothing_of_a_profile_is_writable(tmp_path, verified):
+    (tmp_path / "box.toml").write_text(PROFILE.format(verified=str(verified).lower()))
+    (tmp_path / "box.toml").chmod(0o644)
+    found = examine(written(tmp_path, BOX))
+    told = "\n".join(map(str, found.problems))
+    if verified:
+        assert found.site is not None, told
+    else:
+        assert "policy.points.box.mode: got a point that its profile does not make writable" in told
+        assert "verified = true in the [provenance]" in told

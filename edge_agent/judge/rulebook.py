@@ -27,6 +27,7 @@ LOOKS = 5
 LONGEST_ACT_S = 30.0
 """While an action writes and reads back, no turn is made: readings wait in the inbox, and may for that long."""
 LEAST_TTL_S = 10.0
+VERIFIED = "a `write` table, and verified = true in the [provenance] of the profile"
 
 Rules = Mapping[str, WriteRule | None]
 """Every variable, by `entity.point`, with how it may be written, when it may be at all."""
@@ -110,7 +111,7 @@ def _policy_point(point: PointPolicy, rules: Rules, where: str) -> Iterator[Prob
     rule = rules.get(point.point)
     if rule is None:
         if point.point in rules:
-            yield Problem(where, "a point that its profile does not make writable", "a writable point")
+            yield Problem(where, "a point that its profile does not make writable", "a writable point", VERIFIED)
         return
     if not rule.range[0] <= point.range[0] <= point.range[1] <= rule.range[1]:
         allowed = f"within {rule.range[0]:g} to {rule.range[1]:g}, the profile's own"
@@ -185,7 +186,9 @@ def _write(
     rule = rules.get(point)
     if rule is None:
         if point in rules:
-            yield Problem(f"{where}.point", "a point that its profile does not make writable", "a writable point")
+            yield Problem(
+                f"{where}.point", "a point that its profile does not make writable", "a writable point", VERIFIED
+            )
         return
     policy = allowed.get(point)
     if settings.policy is not None and policy is None:

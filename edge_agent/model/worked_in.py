@@ -16,6 +16,7 @@ from edge_agent.model.profile import (
     Point,
     PointBase,
     Profile,
+    RegisterPoint,
     SerialProfile,
 )
 from edge_agent.model.site import FileSettings, HttpSettings, MqttSettings, SerialSettings, Source, SourceSettings
@@ -45,6 +46,8 @@ def is_for(profile: Profile, written: SourceSettings) -> bool:
 def worked_in(written: SourceSettings, profile: Profile | None, entity: str, entity_type: str) -> Source:
     """Return a source with what its profile says of it; what is written in agent.toml counts more."""
     profile_points: tuple[Point, ...] = () if profile is None else profile.points
+    if profile is not None and not profile.provenance.verified:
+        profile_points = tuple(map(_read_only, profile_points))
     extra: dict[str, Any] = {}
     if profile is not None:
         extra = {"identity": profile.identity, "profile": profile.name}
@@ -71,6 +74,11 @@ def worked_in(written: SourceSettings, profile: Profile | None, entity: str, ent
 
 def _with_profile(written: Any, profile: Profile, fields: tuple[str, ...]) -> Any:
     return replace(written, **{f: getattr(profile, f) for f in fields if getattr(written, f) is None})
+
+
+def _read_only(point: Point) -> Point:
+    """Return a point that cannot be written: what nobody has verified may be the register beside it."""
+    return replace(point, write=None) if isinstance(point, RegisterPoint) else point
 
 
 def _as_column(point: Point) -> ColumnPoint:
