@@ -29,11 +29,11 @@ LOOK_EVERY_S = 0.25
 _ACCESS = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file", "password_env")
 
 
-def add_gateway(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes to see a gateway."""
+def add_gateway(parser: argparse.ArgumentParser, name: str = "--gateway") -> None:
+    """Add what it takes to see a gateway: its broker, its world and, as `name`, its public key."""
     parser.add_argument("--url", required=True, help="the broker: mqtt://host[:1883] or mqtts://host[:8883]")
     parser.add_argument("--world", required=True, help="the gateway's world id")
-    parser.add_argument("--gateway", required=True, type=Path, metavar="AGENT.PUB", help="the gateway's agent.pub")
+    parser.add_argument(name, required=True, type=Path, metavar="AGENT.PUB", help="the gateway's agent.pub")
     parser.add_argument("--protocol", choices=["5", "3.1.1"], default="5", help="of MQTT (default 5)")
     parser.add_argument("--ca-file", help="certificates to trust instead of the system's")
     parser.add_argument("--cert-file", help="our certificate, with --key-file")
@@ -41,6 +41,11 @@ def add_gateway(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--username", help="at the broker")
     parser.add_argument("--password-file", help="a file that holds the password")
     parser.add_argument("--password-env", help="an environment variable that holds the password")
+
+
+def access_of(args: argparse.Namespace) -> BrokerAccess:
+    """Return how the arguments say that the broker lets us in."""
+    return BrokerAccess(**{name: getattr(args, name) for name in _ACCESS})
 
 
 class Gateway:
@@ -60,8 +65,7 @@ class Gateway:
 
         Raises LinkError when it does not come in time, TrustError or WireError at the first lie.
         """
-        access = BrokerAccess(**{name: getattr(args, name) for name in _ACCESS})
-        found = cls(args.url, args.world, load_public(args.gateway), access)
+        found = cls(args.url, args.world, load_public(args.gateway), access_of(args))
         async with found.mirror:
             if not await found.follow(lambda: found.mirror.caught_up, CATCH_UP_S):
                 raise LinkError(

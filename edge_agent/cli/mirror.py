@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edge_agent.cli.gateway import access_of, add_gateway
 from edge_agent.model.checked import plain
 from edge_agent.model.errors import ConfigError, Problem, TrustError, WireError
 from edge_agent.model.reading import iso_utc
-from edge_agent.model.site import BrokerAccess
 from edge_agent.store.keys import load_private, load_public
 from edge_agent.store.place import PlaceFile
 from edge_agent.uplink.follower import AuditTold, Change, DetailMissed, FindingChange, ValueChange
@@ -25,16 +25,7 @@ EXAMPLE = "edge-agent mirror --url mqtts://broker.example --world boiler-house -
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `mirror` takes."""
-    parser.add_argument("--url", required=True, help="the broker: mqtt://host[:1883] or mqtts://host[:8883]")
-    parser.add_argument("--world", required=True, help="the gateway's world id")
-    parser.add_argument("--key", required=True, type=Path, help="the gateway's agent.pub")
-    parser.add_argument("--protocol", choices=["5", "3.1.1"], default="5", help="of MQTT (default 5)")
-    parser.add_argument("--ca-file", help="certificates to trust instead of the system's")
-    parser.add_argument("--cert-file", help="our certificate, with --key-file")
-    parser.add_argument("--key-file", help="our certificate's private key")
-    parser.add_argument("--username", help="at the broker")
-    parser.add_argument("--password-file", help="a file that holds the password")
-    parser.add_argument("--password-env", help="an environment variable that holds the password")
+    add_gateway(parser, "--key")
     parser.add_argument(
         "--receipts-key", type=Path, help="sign receipts with this private key: the gateway's mirror_key"
     )
@@ -46,13 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Follow until a lie."""
-    names = ("protocol", "ca_file", "cert_file", "key_file", "username", "password_file", "password_env")
-    access = BrokerAccess(**{name: getattr(args, name) for name in names})
     signs = None if args.receipts_key is None else load_private(args.receipts_key)
     keeps = None if args.state is None else PlaceFile(args.state)
     key = load_public(args.key)
     try:
-        mirror = Mirror(args.url, args.world, key, access, signs, keeps)
+        mirror = Mirror(args.url, args.world, key, access_of(args), signs, keeps)
     except (TrustError, WireError) as error:
         hint = "to begin anew, remove it"
         wanted = f"a mirror's place in the chain of {args.world!r}"
