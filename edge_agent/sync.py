@@ -5,16 +5,17 @@
     (rollback) → summarize
 
 `assess` is everything up to constrain: no await, no clock, no disk. Its result is sealed in one record and is
-durable before anything is done about it. `carry_out` touches the plant, and only for a plan that was approved and
-permitted; what is asked, heard and closed on the way there is desk.py.
+durable before anything is done about it. `carry_out` touches the plant, by hands.py, and only for a plan that was
+approved and permitted; what is asked, heard and closed on the way there is desk.py.
 `await` is the visible mark of touching the world. What an action changed comes back as readings in the next
 turn; nothing else alters the world. tests/test_sync.py holds the order of the calls against the list above.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 from edge_agent.desk import Post, Refusals, ask, came_back, due, forget, listen, tell, unmet_criteria, with_desk
+from edge_agent.hands import Hands, act, beside, open_interlock, rollback, verify
 from edge_agent.judge.approve import Present, move_entry
 from edge_agent.judge.comparison import Comparisons, compare
 from edge_agent.judge.constrain import Bounds, constrain
@@ -23,9 +24,8 @@ from edge_agent.judge.lifecycle import Move, moved
 from edge_agent.judge.plan import plan
 from edge_agent.judge.playbooks import Target, playbook_plans, targets
 from edge_agent.judge.risk import Limits, Unheard, estimate_risk, forecast_risk, next_interval
-from edge_agent.judge.rulebook import LOOKS
 from edge_agent.judge.summarize import brief, summarize
-from edge_agent.judge.verdict import Judged, Seen, agrees, astray, judge_restored, judge_written, restored, unmet
+from edge_agent.judge.verdict import Judged
 from edge_agent.judge.watch import Watch, detect_anomaly
 from edge_agent.model.action import (
     UNSET,
@@ -33,7 +33,6 @@ from edge_agent.model.action import (
     Approver,
     Checkpoint,
     Outcome,
-    Plan,
     Result,
     Ruling,
     Step,
@@ -41,12 +40,10 @@ from edge_agent.model.action import (
     Write,
 )
 from edge_agent.model.assessment import Assessment
-from edge_agent.model.condition import Condition
-from edge_agent.model.errors import LinkError, TrustError, WireError
+from edge_agent.model.errors import LinkError, WireError
 from edge_agent.model.finding import NO_DISPUTES, Disputes
 from edge_agent.model.layout import local_name, sensor_ref, variable_path
-from edge_agent.model.profile import RegisterPoint
-from edge_agent.model.reading import GOOD, Event, Instant, Reading, Value
+from edge_agent.model.reading import GOOD, Event, Instant, Reading
 from edge_agent.model.record import Entry, Record, Report, Sealed, Snapshot, SnapshotReason
 from edge_agent.model.site import Site
 from edge_agent.model.world import Delta, World, replace_world
@@ -66,12 +63,7 @@ HORIZON_S = 24 * 3600.0
 """How far ahead risk is forecast: a day is what a person on call can act within."""
 NO_POST = Post()
 RESTARTED = "the agent was started anew while it was under way: it is read, and not written"
-TWICE = 2
-"""Looks in a row that must agree: one that does it and takes it back at once must be found out."""
 WRITTEN = "every step was acknowledged"
-LOST_S = 12.0
-"""For so long it is looked for a device that does not answer: no turn is made meanwhile, and each look may wait for its
-bus. One that settles more slowly has its five looks all the same."""
 
 
 class Ledger(Protocol):
@@ -82,28 +74,6 @@ class Ledger(Protocol):
 
     async def keep(self, snapshot: Snapshot, envelope: bytes) -> None:
         """Return when the snapshot will survive a power cut. Raises StoreError."""
-
-
-class Hands(Protocol):
-    """What touches the plant: the sources, through the queues of their buses."""
-
-    async def read(self, source: str, point: str) -> Value:
-        """Return what the point holds now, None when that is not good. Raises LinkError, WireError."""
-
-    async def write(self, source: str, point: str, value: Value, hold_s: float | None) -> None:
-        """Write; with `hold_s` the device takes it back by itself. Raises LinkError, WireError, TrustError.
-
-        After a TrustError nothing was sent. After any other it is not known whether it was done.
-        """
-
-    async def settle(self, seconds: float) -> None:
-        """Wait as long as a device needs."""
-
-    def near(self, source: str) -> Sequence[str]:
-        """Return the points of a source that a write which goes astray could hit."""
-
-    def now(self) -> Instant:
-        """Return the present instant: acting takes time."""
 
 
 class Ground(NamedTuple):
@@ -355,7 +325,8 @@ async def carry_out(
         standing, action = await _move(standing, action, move, fault or WRITTEN, ground, ledger, hands)
     if action.stage == "verifying":
         barred = RESTARTED if not (begun or held) else _barred(standing, action, ground)
-        verdict = await verify(action, standing, hands, fault, final=held, barred=barred)
+        criteria = unmet_criteria(action, standing.world, standing.heard)
+        verdict = await verify(action, hands, fault, criteria, final=held, barred=barred)
         standing, action = await audit(standing, action, verdict, ground, ledger, hands)
     if action.stage == "rolling_back":
         verdict = await rollback(action, hands, tried if begun or held else 0)
@@ -372,9 +343,9 @@ async def checkpoint(
     The action is `writing` then, or `failed` when what stands there cannot be read or an interlock holds no more.
     """
     try:
-        open_lock = await _open_interlock(standing.world, ground, hands)
+        open_lock = await open_interlock(ground.site.settings.policy, standing.world, ground.bindings, hands)
         before = [await hands.read(step.source, step.point) for step in action.plan.steps]
-        near = await _near(action.plan, hands)
+        near = await beside(action.plan, hands)
     except (LinkError, WireError) as error:
         return await _move(standing, action, "fail", f"nothing was written: {error}", ground, ledger, hands)
     if None in before or open_lock:
@@ -394,84 +365,6 @@ async def checkpoint(
         move_entry(marked, intended, "intend", wanted),
     )
     return await _commit_action(standing, intended, entries, ground, ledger, now), intended
-
-
-async def _open_interlock(world: World, ground: Ground, hands: Hands) -> str:
-    """Say which interlock does not hold now, or nothing. Of those that can be asked for: what was polled may be old.
-
-    A device that speaks by itself cannot be asked; there the newest that was heard counts.
-    """
-    policy = ground.site.settings.policy
-    for lock in () if policy is None else policy.interlocks:
-        condition = Condition(lock.variable, lock.is_, lock.value)
-        for place, bound in ground.bindings.items():
-            v = world.variables[bound.number]
-            if variable_path(v.entity, v.name) == lock.variable and isinstance(bound.point, RegisterPoint):
-                found = await hands.read(*place)
-                if found is None or not condition.holds(found):
-                    wanted = f"must be {condition.is_} {condition.value}"
-                    return f"interlock: {lock.variable} is {found!r} and {wanted}: {lock.reason}"
-    return ""
-
-
-async def act(action: Action, hands: Hands) -> tuple[int, str]:
-    """Write the steps in order; return how many were tried, and why it stopped, or nothing."""
-    tried = 0
-    try:
-        for step in action.plan.steps:
-            found = await hands.read(step.source, step.point)
-            if not agrees(found, step.expect, step.tolerance):
-                return tried, f"{step.source}.{step.point} holds {found!r}, expected {step.expect!r}"
-            tried += 1
-            await hands.write(step.source, step.point, step.value, step.hold_s)
-            await hands.settle(step.settle_s)
-    except TrustError as error:  # nothing was sent
-        return tried - 1, str(error)
-    except (LinkError, WireError) as error:
-        return tried, f"{error}"
-    return tried, ""
-
-
-async def verify(action: Action, standing: Standing, hands: Hands, fault: str, *, final: bool, barred: str) -> Judged:
-    """Read the targets and their neighbours back; what was acknowledged is not yet done.
-
-    It counts when two looks in a row, a settling time apart, agree. `final` says that the criteria are not waited for
-    any longer, `barred` why nothing may be undone, or nothing.
-    """
-
-    def wrong(found: Sequence[Value], near: Mapping[str, Value]) -> list[str]:
-        return [*unmet(action.plan, found), *astray(action, near)]
-
-    seen = await _look(action, hands, lambda step: step.shown_at, wrong)
-    criteria = unmet_criteria(action, standing.world, standing.heard)
-    return judge_written(action, seen, fault, criteria, hands.now(), final=final, barred=barred)
-
-
-async def rollback(action: Action, hands: Hands, tried: int) -> Judged:
-    """Write the inverse of the steps that were tried, and read it back; what cannot be read calls a person.
-
-    Nothing is written when nothing was tried: a process that ended may have written it already.
-    """
-    steps = {(step.source, step.point) for step in action.plan.steps}
-    attempted = {(step.source, step.point) for step in action.plan.steps[:tried]}
-    before = {(s.source, s.point): value for s, value in zip(action.plan.steps, action.before, strict=True)}
-    faults = []
-    for undo in action.plan.inverse if tried else ():
-        place = (undo.source, undo.point)
-        if place in steps and place not in attempted:
-            continue
-        try:
-            await hands.write(*place, before[place] if undo.value is None else undo.value, None)
-        except (LinkError, WireError, TrustError) as error:
-            faults.append(str(error))
-        await hands.settle(undo.settle_s)
-
-    def wrong(found: Sequence[Value], near: Mapping[str, Value]) -> list[str]:
-        return [*restored(action, found, near)]
-
-    # A write that did nothing may still be under way in the device: what was undone is watched to the last look.
-    seen = await _look(action, hands, lambda step: step.point, wrong, patient=True)
-    return judge_restored(action, seen, faults, hands.now())
 
 
 async def audit(
@@ -511,45 +404,6 @@ async def _commit_action(
 ) -> Standing:
     world = replace_world(standing.world, actions={**standing.world.actions, action.id: action})
     return await commit(standing, world, Delta({}, {}, {}, {}, {action.id: action}), entries, ground, ledger, now)
-
-
-async def _look(
-    action: Action,
-    hands: Hands,
-    where: Callable[[Step], str],
-    wrong: Callable[[Sequence[Value], Mapping[str, Value]], list[str]],
-    *,
-    patient: bool = False,
-) -> Seen:
-    """Look until two looks in a row find nothing wrong, or for the last time; a settling time apart.
-
-    With `patient` it is looked to the last time in any case, and the last two count.
-    """
-    plan, pause_s, good = action.plan, max(step.settle_s for step in action.plan.steps), 0
-    lost_ns = hands.now().mono_ns + max(LOST_S, LOOKS * pause_s) * 1e9
-    seen = Seen((), (), "it was not looked at")
-    for look in range(LOOKS):
-        if look:
-            await hands.settle(pause_s)
-        try:
-            found = tuple([await hands.read(step.source, where(step)) for step in plan.steps])
-            near = await _near(plan, hands)
-        except (LinkError, WireError) as error:
-            seen, good = Seen((), (), str(error)), 0
-            if hands.now().mono_ns > lost_ns:
-                break
-            continue
-        seen = Seen(found, tuple(wrong(found, near)), "")
-        good = 0 if seen.wrong else good + 1
-        if good >= TWICE and not patient:
-            return seen
-    return seen if seen.wrong or seen.fault or good >= TWICE else seen._replace(wrong=("it does not stay as it is",))
-
-
-async def _near(plan: Plan, hands: Hands) -> dict[str, Value]:
-    """Return what stands beside the targets, on each device that is written to, or may be when it is undone."""
-    sources = dict.fromkeys(source for source, _ in plan.places)
-    return {f"{source}.{point}": await hands.read(source, point) for source in sources for point in hands.near(source)}
 
 
 def _write(at: Step | Undo, boot: bytes, now: Instant) -> Write:

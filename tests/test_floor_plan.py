@@ -14,7 +14,7 @@ import pytest
 STOREY = {
     "__init__": 0, "model": 0,
     "twin": 1, "judge": 1, "seal": 1,
-    "mqtt": 2, "desk": 2,
+    "mqtt": 2, "desk": 2, "hands": 2,
     "sync": 3, "sources": 3, "uplink": 3, "store": 3, "plant": 3,
     "service": 4, "config": 4,
     "cli": 5,

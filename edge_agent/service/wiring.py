@@ -46,7 +46,7 @@ WRITE_S = 3.0
 
 
 class BusHands:
-    """What touches the plant, through the queues of the buses (see sync.Hands)."""
+    """What touches the plant, through the queues of the buses (see hands.Hands)."""
 
     def __init__(self, site: Site, runners: Sequence[Runner], clock: Clock) -> None:
         self.now = clock
