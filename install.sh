@@ -32,7 +32,7 @@ Usage: ./install.sh [VERB] [ARGUMENT...]
              ./install.sh bench --seconds 15
   help       show this
 
-Needs Python 3.11 or later with its venv module; test and bench also need mosquitto, and
+Needs Python 3.11 or later, and but for --wheels its venv module; test and bench also need mosquitto, and
 test ssh-keygen. demo needs a package index the first time, and again when pyproject.toml has changed;
 test, bench and bundle always do.
 TEXT
@@ -102,7 +102,18 @@ apt_install() {
     fi
     say "installing $*"
     local -a install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@")
-    "${install[@]}" >/dev/null || { "${as_root[@]}" apt-get update -qq >&2 && "${install[@]}" >/dev/null; }
+    "${install[@]}" >/dev/null || { "${as_root[@]}" apt-get update -qq >&2 && "${install[@]}" >/dev/null; } ||
+        refuse "apt-get could not bring $* (see above): have the network back, or install it from a package on a stick"
+}
+
+# Let a pip bring packages from an index, or say how it is done without one.
+pip_online() {
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$@" >&2 || {
+        say 'pip could not bring what is needed (see above). Is there a network, and room (df -h)? To install without one:'
+        say '  ./install.sh bundle DIR                 on a machine like this one that has a network'
+        say '  sudo DIR/install.sh --wheels DIR        here, from a stick'
+        exit 1
+    }
 }
 
 # Have a Python that can make environments, and print its name.
@@ -125,7 +136,7 @@ prepare() {
         "$python" -m venv --clear "$venv" >&2
     fi
     rm -f "$stamp"
-    (cd "$here" && PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -q -e ".[$extras]" >&2)
+    (cd "$here" && pip_online "$venv/bin/python" -m pip install -q -e ".[$extras]")
     { echo "$extras" && wanted_stamp; } >"$stamp"
 }
 
@@ -168,20 +179,22 @@ bundle() {
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd -P)
     build=$(mktemp -d)
-    trash+=("$build")
+    trash+=("$build" "$folder") # it is whole or not there
     say "making wheels with $("$python" --version)"
-    "$python" -m venv "$build" >&2
-    PIP_DISABLE_PIP_VERSION_CHECK=1 "$build/bin/python" -m pip wheel -q -w "$folder" "${here}[cli]" >&2
+    "$python" -m venv "$build" >&2 || refuse "could not make $build (see above): is there room (df -h)?"
+    pip_online "$build/bin/python" -m pip wheel -q -w "$folder" "${here}[cli]" pip
     (cd "$folder" && write_requirements >requirements.txt)
     cp "${BASH_SOURCE[0]}" "$folder/install.sh"
+    unset 'trash[-1]'
 }
 
-# Print one line for each wheel of this folder: name, version, hash.
+# Print one line for each wheel of this folder: name, version, hash. pip installs the others and is not installed.
 write_requirements() {
     local wheel name rest
     for wheel in *.whl; do
         name=${wheel%%-*} rest=${wheel#*-}
         if [[ $name == edge_agent ]]; then name='edge_agent[cli]'; fi
+        if [[ $name == pip ]]; then name='# by pip'; fi
         printf '%s==%s --hash=sha256:%s\n' "$name" "${rest%%-*}" "$(sha256sum <"$wheel" | cut -d' ' -f1)"
     done
 }
@@ -236,19 +249,25 @@ put_user() {
 
 # Have the environment of these wheels, whole or not at all; its name is the hash of their hashes.
 put_environment() {
-    local wheels=$1 target=$2 python
+    local wheels=$1 target=$2 python pip
     [[ -f $target/.complete ]] && return 0
-    python=$(need_python)
+    pip=$(echo "$wheels"/pip-*.whl)
+    grep -q "^# by pip==.*sha256:$(sha256sum <"$pip" | cut -d' ' -f1)\$" "$wheels/requirements.txt" ||
+        refuse "got $pip with another hash than in requirements.txt, wanted it as ./install.sh bundle made it"
+    python=$(find_python) # without its ensurepip package, which a gateway without a network may lack
+    python=${python:-$(need_python)}
     rm -rf "$target"
     mkdir -p "$target"
     trash+=("$target")
     say "installing into ${target#"$root"}"
-    "$python" -m venv "$target" >&2
-    PIP_DISABLE_PIP_VERSION_CHECK=1 "$target/bin/python" -m pip install -q --no-index --no-compile --find-links "$wheels" \
-        --require-hashes -r "$wheels/requirements.txt" >&2
+    "$python" -m venv --without-pip "$target" >&2 || refuse "could not make $target (see above): is there room (df -h)?"
+    PYTHONPATH=$pip PIP_DISABLE_PIP_VERSION_CHECK=1 "$target/bin/python" -m pip install -q --no-index --no-compile \
+        --find-links "$wheels" --require-hashes -r "$wheels/requirements.txt" >&2 ||
+        refuse "could not install from $wheels (see above): was it made for this Python and machine, and is there room (df -h)?"
     "$target/bin/python" -m compileall -q "$target/lib" >/dev/null || true # a library may carry a file for other Pythons
-    if [[ -n $root ]]; then sed -i "1s|^#!$root/|#!/|" "$target"/bin/*; fi # where it will stand when that root is booted
-    touch "$target/.complete"
+    # Where it will stand when that root is booted. Room is asked for last: a full disk also shows in what was compiled.
+    { [[ -z $root ]] || sed -i "1s|^#!$root/|#!/|" "$target"/bin/*; } && head -c 1M /dev/zero >"$target/.complete" &&
+        : >"$target/.complete" || refuse "no room for $target (df -h); what was installed before goes on unchanged"
     unset 'trash[-1]'
     changed+=("${target#"$root"}")
 }
@@ -307,7 +326,7 @@ remove_old() {
 
 check_configuration() {
     local found
-    found=$("$1/bin/python" "$1/bin/edge-agent" check "$root/etc/edge-agent/agent.toml" 2>&1) && return 0
+    found=$("$1/bin/python" "$1/bin/edge-agent" check ${root:+--elsewhere} "$root/etc/edge-agent/agent.toml" 2>&1) && return 0
     printf '%s\n' "$found" >&2
     refuse 'this version does not accept /etc/edge-agent/agent.toml; what was installed before goes on unchanged'
 }

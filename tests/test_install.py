@@ -62,14 +62,43 @@ def test_a_bundle_names_every_wheel_by_its_hash(bundle):
     assert [line for line in lines if line.startswith("edge_agent[cli]==")]
 
 
+def test_a_bundle_that_cannot_be_made_says_how_it_is_done_without_a_network_and_leaves_nothing(tmp_path):
+    done = install("bundle", tmp_path / "wheels", env=OFFLINE | {"PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "/dev/null"})
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-3:]
+    assert "To install without one:" in told[0]
+    assert "bundle DIR" in told[1]
+    assert "--wheels DIR" in told[2]
+    assert not (tmp_path / "wheels").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("megabytes", [16, 40])
+def test_a_full_disk_leaves_nothing_half_installed(bundle, tmp_path, megabytes):
+    script = (
+        'mount -t tmpfs -o size="$1"m tmpfs "$2" || exit 77;'
+        ' bash "$3/install.sh" --wheels "$3" --root "$2"; code=$?; find "$2" ! -type d; exit $code'
+    )
+    words = ["unshare", "--mount", "bash", "-c", script, "-", str(megabytes), tmp_path, bundle]
+    done = subprocess.run(words, capture_output=True, text=True, env=OFFLINE, stdin=subprocess.DEVNULL)
+    if "unshare" in done.stderr or done.returncode == 77:
+        pytest.skip("nothing may be mounted here")
+    assert done.returncode == 1, done.stderr
+    assert "df -h" in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+
+
 def test_what_is_installed_stands_in_its_places_and_accepts_its_configuration(installed):
     current = installed / "opt/edge-agent/current"
     config = installed / "etc/edge-agent/agent.toml"
     checked = subprocess.run(
-        [current / "bin/python", current / "bin/edge-agent", "check", config], capture_output=True, text=True
+        [current / "bin/python", current / "bin/edge-agent", "check", "--elsewhere", config],
+        capture_output=True,
+        text=True,
     )
     assert (checked.returncode, checked.stderr) == (0, "")
     assert (current / "bin/edge-agent").read_text().startswith(f"#!/opt/edge-agent/{current.readlink()}/bin/python")
+    assert not list(current.glob("lib/python3*/site-packages/pip*")), "pip installs, and is not installed"
     assert (installed / "usr/local/bin/edge-agent").readlink() == Path("/opt/edge-agent/current/bin/edge-agent")
     assert (installed / "etc/systemd/system/edge-agent.service").is_file()
     assert "edge-agent" in (installed / "usr/share/bash-completion/completions/edge-agent").read_text()
@@ -102,14 +131,15 @@ def test_a_second_time_changes_nothing(bundle, installed):
     assert tree(installed) == before
 
 
-def test_a_wheel_that_was_altered_is_refused_and_what_was_installed_goes_on(bundle, installed, tmp_path):
+@pytest.mark.parametrize("name", ["tinydb", "pip"])
+def test_a_wheel_that_was_altered_is_refused_and_what_was_installed_goes_on(bundle, installed, tmp_path, name):
     forged = another_version(bundle, tmp_path, "forged")
-    wheel = next(forged.glob("tinydb-*.whl"))
+    wheel = next(forged.glob(f"{name}-*.whl"))
     wheel.write_bytes(wheel.read_bytes() + b"\0")
     before = tree(installed / "opt")
     done = install("--wheels", forged, "--root", installed, env=OFFLINE)
     assert done.returncode != 0
-    assert "tinydb" in done.stderr
+    assert name in done.stderr
     assert "HASH" in done.stderr.upper()
     left = tree(installed / "opt")
     assert left.keys() == before.keys()

@@ -24,12 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `check` takes."""
     parser.add_argument("config", type=Path, help="agent.toml")
     parser.add_argument("--json", action="store_true", help="print problems and plan as JSON")
+    parser.add_argument(
+        "--elsewhere", action="store_true", help="it is for another machine: do not look at its data_dir here"
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing of a good file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check; 1 when there are problems."""
-    site, connections, problems = inspect(args.config, Clock())
+    site, connections, problems = inspect(args.config, Clock(), elsewhere=args.elsewhere)
     lines = [] if site is None else list(_plan(site, connections))
     if args.json:
         found_wrong = [{"place": p.place, "got": p.got, "wanted": p.wanted, "hint": p.hint} for p in problems]

@@ -17,8 +17,8 @@ from edge_agent.service.wiring import links
 from edge_agent.sources import Clock
 
 
-def inspect(path: Path, clock: Clock) -> Inspected:
-    """Look through all of it; the links are not open yet."""
+def inspect(path: Path, clock: Clock, *, elsewhere: bool = False) -> Inspected:
+    """Look through all of it; the links are not open yet. What is for `elsewhere` has its data folder there."""
     site, sources, problems = examine(path)
     try:
         connections = links(sources, clock)
@@ -26,7 +26,7 @@ def inspect(path: Path, clock: Clock) -> Inspected:
         return Inspected(None, [], [*problems, *error.problems])
     if site is None:
         return Inspected(None, [], problems)
-    return Inspected(site, connections, list(_data_dir(site)))
+    return Inspected(site, connections, [] if elsewhere else list(_data_dir(site)))
 
 
 def _data_dir(site: Site) -> Iterator[Problem]:
@@ -34,7 +34,7 @@ def _data_dir(site: Site) -> Iterator[Problem]:
     wanted = Path(site.settings.agent.data_dir)
     nearest = next((folder for folder in (wanted, *wanted.absolute().parents) if folder.exists()), Path("/"))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        hint = "sudo, or as the agent's user"
+        hint = "sudo, or as the agent's user; --elsewhere where it is for another machine"
         yield Problem("agent.data_dir", f"{wanted}, which this user cannot write", "a folder of the agent's own", hint)
     other = renamed(site.world_id, DataDir(wanted))
     if other is not None:
