@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_agent.cli.stored import open_folder
+from edge_agent.cli.watch import fitted
 from edge_agent.config import load
 from edge_agent.judge.findings import alarms_of
-from edge_agent.model.checked import close_match, plain
-from edge_agent.model.errors import WireError
+from edge_agent.model.checked import close_match, plain, shown
+from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.finding import SEVERITIES, Anomaly
 from edge_agent.model.reading import iso_utc
 from edge_agent.service.boot import restore
@@ -43,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([plain(finding) for finding in ranked], ensure_ascii=False))
     else:
-        print("\n".join(line for finding in ranked for line in _told(finding)) or "nothing is open")
+        print("\n".join(fitted(line for finding in ranked for line in _told(finding))) or "nothing is open")
     return 0
 
 
 def _acknowledge(folder: Path, found: Mapping[str, Anomaly], id_: str) -> int:
     if id_ not in found:
         hint = close_match(id_, found) or "edge-agent findings lists those that are"
-        raise WireError(f"{id_!r}: no such finding is open; {hint}")
+        raise ConfigError([Problem("--ack", shown(id_), "a finding that is open", hint)])
     ask(folder, id_, uuid.uuid4().hex)
     print(f"{id_}: asked; the agent takes it with its next turn, and at its next start when it does not run")
     return 0

@@ -12,6 +12,7 @@ import importlib
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -76,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"edge-agent {called[0]}: {error.name} is not installed\nnext: pip install 'edge-agent[cli,demo]', or ./install.sh demo"
         )
         return 1
-    args = parser.parse_args(words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -137,6 +140,19 @@ def whole_parser() -> argparse.ArgumentParser:
     return _parser(there)
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help that fits the terminal: paragraphs are filled anew, what is indented stays as it is written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.split("\n\n")
+        return "\n\n".join(
+            part
+            if "\n " in f"\n{part}"
+            else textwrap.fill(part, width, initial_indent=indent, subsequent_indent=indent)
+            for part in parts
+        )
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where it is said how it is done."""
@@ -154,7 +170,7 @@ def _parser(called: Iterable[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, words_of in COMMANDS.items():
-        command = commands.add_parser(name, help=words_of, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = commands.add_parser(name, help=words_of, formatter_class=_Help)
         if name in called:
             _fill(command, importlib.import_module(f"edge_agent.cli.{name}"), words_of)
     return parser
@@ -167,5 +183,5 @@ def _fill(command: argparse.ArgumentParser, room: ModuleType, words: str) -> Non
     for action in command._actions:  # noqa: SLF001 - argparse tells its verbs nowhere else
         for verb in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():  # noqa: SLF001
             verb.epilog = verb.epilog or command.epilog
-            verb.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.set_defaults(run=room.run)
+            verb.formatter_class = _Help
+    command.set_defaults(run=room.run, parser=command)

@@ -15,9 +15,19 @@ from edge_agent.cli.gateway import access_of, add_gateway
 from edge_agent.model.checked import plain
 from edge_agent.model.errors import ConfigError, Problem, TrustError, WireError
 from edge_agent.model.reading import iso_utc
+from edge_agent.model.world import Entity, Variable
+from edge_agent.service.logs import one_line
 from edge_agent.store.keys import load_private, load_public
 from edge_agent.store.place import PlaceFile
-from edge_agent.uplink.follower import AuditTold, Change, DetailMissed, FindingChange, ValueChange
+from edge_agent.uplink.follower import (
+    AuditTold,
+    Change,
+    DetailMissed,
+    EntityChange,
+    FindingChange,
+    ValueChange,
+    VariableChange,
+)
 from edge_agent.uplink.mirror import Mirror
 
 EXAMPLE = "edge-agent mirror --url mqtts://broker.example --world boiler-house --key agent.pub"
@@ -87,9 +97,16 @@ def in_words(change: Change) -> str:
             told = f"{change.entry.kind} {json.dumps(change.entry.facts, ensure_ascii=False)}"
         case DetailMissed():
             told = f"records {change.first} to {change.last} came as one ({change.why}): the detail between is missing"
-        case _:
-            told = f"{type(change).__name__} {change.now}"
-    return f"{change.seq:6} {told}"
+        case VariableChange(now=None):
+            told = f"{change.path} is gone"
+        case VariableChange(now=Variable() as v):
+            told = f"{change.path} is variable {v.number}: {v.kind}, {v.unit or 'no unit'}, from {v.source}"
+        case EntityChange(now=None):
+            told = f"{change.id} is gone"
+        case EntityChange(now=Entity() as entity):
+            known = {"state": entity.state, **entity.attributes}
+            told = f"{change.id}: {', '.join(f'{name} {value}' for name, value in known.items() if value is not None)}"
+    return one_line(f"{change.seq:6} {told}")
 
 
 def as_object(changes: list[Change]) -> dict[str, Any]:

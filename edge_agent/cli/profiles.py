@@ -9,11 +9,13 @@ import argparse
 import json
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edge_agent.cli.skeletons import SKELETONS
 from edge_agent.cli.tables import print_table
+from edge_agent.cli.watch import fitted
 from edge_agent.config import load_profile, profile_names
 from edge_agent.model.checked import plain, shown
 from edge_agent.model.errors import ConfigError, Problem
@@ -99,24 +101,27 @@ def _show(profile: Profile, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(plain(profile), ensure_ascii=False))
         return 0
-    provenance = profile.provenance
-    sure = "verified" if provenance.verified else "seen in excerpts only: nothing of it can be written"
-    print(f"{profile.name}: {profile.title}\n{_protocol(profile)}, a {profile.entity_type}")
-    print(f"facts: {provenance.source} ({provenance.date}; {sure})")
-    for expected in profile.identity.expect:
-        wanted = " or ".join(map(shown, expected.any_of)) or f"a text that begins with {shown(expected.begins_with)}"
-        print(f"it is this device when {expected.point} is {wanted}")
-    if profile.identity.firmware is not None:
-        firmware = profile.identity.firmware
-        print(f"written for {firmware.point} {firmware.first} to {firmware.last}; of others values are uncertain")
-    if isinstance(profile, ModbusProfile):
-        limits = profile.limits
-        print(f"at most {limits.max_registers} registers a read, over gaps of up to {limits.max_gap}")
-        for low, high in limits.forbidden:
-            print(f"never touched: {low} to {high} (0x{low:04X} to 0x{high:04X})")
-    print()
+    print("\n".join(fitted(_told(profile))), end="\n\n")
     print_table(("point", "unit", "kind", "where", "write"), [_row(point) for point in profile.points])
     return 0
+
+
+def _told(profile: Profile) -> Iterator[str]:
+    provenance = profile.provenance
+    sure = "verified" if provenance.verified else "seen in excerpts only: nothing of it can be written"
+    yield f"{profile.name}: {profile.title}"
+    yield f"{_protocol(profile)}, entity type {profile.entity_type}"
+    yield f"facts: {provenance.source} ({provenance.date}; {sure})"
+    for expected in profile.identity.expect:
+        wanted = " or ".join(map(shown, expected.any_of)) or f"a text that begins with {shown(expected.begins_with)}"
+        yield f"it is this device when {expected.point} is {wanted}"
+    if profile.identity.firmware is not None:
+        firmware = profile.identity.firmware
+        yield f"written for {firmware.point} {firmware.first} to {firmware.last}; of others values are uncertain"
+    if isinstance(profile, ModbusProfile):
+        limits = profile.limits
+        yield f"at most {limits.max_registers} registers a read, over gaps of up to {limits.max_gap}"
+        yield from (f"never touched: {low} to {high} (0x{low:04X} to 0x{high:04X})" for low, high in limits.forbidden)
 
 
 def _row(point: Point) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ from edge_agent.model.errors import LinkError
 from edge_agent.service.logs import one_line
 
 REMEMBERED = 120
+_LEAST = 12
+"""Columns: in fewer no word fits."""
 _ENTER, _LEAVE = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\033[H", "\033[K", "\033[J"
 _LOUD = ("NOT ", "GIVEN UP", "FAULT", "EXPIRED", "HOLES", "SOON", "last error")
@@ -86,18 +88,21 @@ def fitted(lines: Iterable[str]) -> Iterator[str]:
     if not sys.stdout.isatty():
         yield from map(one_line, lines)
         return
+    width = max(_LEAST, min(width_of(), shutil.get_terminal_size().columns))
     for line in map(one_line, lines):
         indent = " " * (len(line) - len(line.lstrip()) + 4)
-        yield from textwrap.wrap(line, width_of(), subsequent_indent=indent, drop_whitespace=True) or [""]
+        yield from textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True) or [""]
 
 
 def _draw(lines: list[str]) -> None:
     """Draw over what stands there, without a flicker; what does not fit below is left out, and said so."""
-    rows = shutil.get_terminal_size().lines
+    columns, rows = shutil.get_terminal_size()
     if len(lines) > rows - 1:
         lines = [*lines[: rows - 2], f"… {len(lines) - rows + 2} lines more below"]
     print(
-        _HOME + "".join(f"{_coloured(line)}{_REST_OF_LINE}\n" for line in lines) + _REST_OF_SCREEN, end="", flush=True
+        _HOME + "".join(f"{_coloured(line[:columns])}{_REST_OF_LINE}\n" for line in lines) + _REST_OF_SCREEN,
+        end="",
+        flush=True,
     )
 
 

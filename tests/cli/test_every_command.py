@@ -14,7 +14,11 @@ from test_drift import on_terminal
 
 from edge_agent.cli.completion import parsers
 from edge_agent.cli.main import COMMANDS, NEXT, main, whole_parser
+from edge_agent.cli.mirror import in_words
 from edge_agent.model.errors import EdgeAgentError
+from edge_agent.model.world import Entity, Variable, replace_world
+from edge_agent.twin.baseline import empty_world
+from edge_agent.uplink.follower import changes_between
 
 COMMAND = [sys.executable, "-m", "edge_agent.cli"]
 EVERY = dict(parsers(whole_parser()))
@@ -42,6 +46,16 @@ def objects(capsys, *words):
 def test_every_command_is_there():
     assert {f"edge-agent {name}" for name in COMMANDS} <= set(EVERY)
     assert len(EVERY) > len(COMMANDS) + 10, "verbs too"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_fits_the_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for path, parser in EVERY.items():
+        told, _, examples = parser.format_help().partition("example:")
+        wide = [line for line in told.splitlines() if len(line) > columns and not line.startswith("    ")]
+        assert [line for line in wide if " " in line.strip()] == [], path
+        assert examples
 
 
 @pytest.mark.parametrize("path", sorted(EVERY))
@@ -76,13 +90,48 @@ def test_completion_in_bash_offers_what_the_parser_takes(tmp_path):
     assert [set(line.split()) for line in done.stdout.split("\n")[:-1]] == wanted
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here (apt-get install zsh)")
-def test_completion_loads_in_zsh(tmp_path):
-    script = tmp_path / "completion"
-    script.write_bytes(subprocess.run([*COMMAND, "completion", "zsh"], capture_output=True, check=True).stdout)
-    text = f"autoload -U compinit && compinit -u -D; source {script}; setopt ksharrays; COMP_WORDS=(edge-agent log sh); COMP_CWORD=2; _edge_agent; echo $COMPREPLY"
-    done = subprocess.run(["zsh", "-f", "-c", text], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "show", done.stderr
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory, gateway):
+    """The script of each shell, and a PATH on which these commands are."""
+    folder = tmp_path_factory.mktemp("completion")
+    for shell in ("bash", "zsh", "fish"):
+        script = subprocess.run([*COMMAND, "completion", shell], capture_output=True, check=True).stdout
+        (folder / shell).write_bytes(script)
+    (folder / "edge-agent").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    (folder / "edge-agent").chmod(0o755)
+    (folder / "agent.toml").symlink_to(gateway[0])
+    return folder
+
+
+LINES = [
+    ("log sh", {"show"}),
+    ("twin agent.toml --quality ", {"good", "uncertain", "bad"}),
+    ("twin agent.toml --variable meter.v", {"meter.volts"}),
+    ("drift agent.toml meter.v", {"meter.volts"}),
+    ("events agent.toml --entity me", {"meter"}),
+    ("log show agent.toml --kind start --jso", {"--json"}),
+    ("events nowhere.toml --entity me", set()),
+]
+ASKED = {
+    "bash": 'source {0}/bash; COMP_WORDS=({1}{2}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _edge_agent; printf "%s\\n" "${{COMPREPLY[@]}}"',
+    "zsh": 'autoload -U compinit && compinit -u -D; source {0}/zsh; setopt ksharrays; COMP_WORDS=({1}{2}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _edge_agent; print -rl -- "${{COMPREPLY[@]}}"',
+    "fish": 'source {0}/fish; complete -C "{1}" | string replace -r "\\t.*" ""',
+}
+
+
+@pytest.mark.parametrize("shell", ASKED)
+def test_completion_works_in_the_shell_itself_and_knows_the_names_of_a_configuration(scripts, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here (apt-get install {shell})")
+    env = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}", "HOME": str(scripts)}
+    for line, wanted in LINES:
+        text = ASKED[shell].format(scripts, f"edge-agent {line}", '""' if line.endswith(" ") else "")
+        flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+        done = subprocess.run(
+            [shell, *flags, "-c", text], capture_output=True, text=True, timeout=120, cwd=scripts, env=env
+        )
+        begun = line.rpartition(" ")[2]  # zsh leaves it to itself to compare
+        assert ({each for each in done.stdout.split() if each.startswith(begun)}, done.stderr) == (wanted, ""), line
 
 
 def test_the_twin_is_filtered_by_entity_name_and_quality(gateway, capsys):
@@ -127,11 +176,13 @@ def test_events_are_filtered_and_nothing_that_passes_is_missing(gateway, capsys,
     assert len(out(capsys, "events", gateway[0], *filters).splitlines()) == len(found)
 
 
-@pytest.mark.parametrize("words", [["twin"], ["events", "--newest", "9"], ["drift"]])
-def test_forty_columns_are_enough_and_no_colour_is_none(gateway, words):
-    told = on_terminal(40, words[0], gateway[0], *words[1:], NO_COLOR="1").replace("\r", "")
+@pytest.mark.parametrize("columns", [40, 20])
+@pytest.mark.parametrize("words", [["twin"], ["events", "--newest", "9"], ["drift"], ["check"], ["findings"]])
+def test_forty_columns_are_enough_and_twenty_do_and_no_colour_is_none(gateway, words, columns):
+    told = on_terminal(columns, words[0], gateway[0], *words[1:], NO_COLOR="1").replace("\r", "")
     assert "\033" not in told
-    assert max(map(len, told.splitlines())) <= 40
+    wide = [line for line in told.splitlines() if len(line) > columns]
+    assert [line for line in wide if " " in line.strip()] == [], "but for a word that is longer"
 
 
 @pytest.mark.parametrize("words", READERS, ids=" ".join)
@@ -178,6 +229,7 @@ def test_a_good_file_is_checked_quietly_for_the_journal(gateway, capsys):
     [
         (["chek"], 2, "next: edge-agent --help"),
         (["log", "show"], 2, "next: edge-agent log show --help"),
+        (["twin", "x.toml", "--jsn"], 2, "next: edge-agent twin --help"),
         (["events", "x.toml", "--since", "soon"], 2, "wanted a time such as"),
         (["log", "show", "/nowhere"], 74, "next: see that it is there"),
         (["report", "/nowhere"], 74, "next: see that it is there"),
@@ -192,6 +244,27 @@ def test_an_error_ends_with_what_to_do_next(capsys, words, code, hint):
     told = capsys.readouterr()
     assert found == code
     assert hint in told.err + told.out
+
+
+def test_a_finding_that_is_not_open_cannot_be_known(gateway, capsys):
+    assert main(["findings", str(gateway[0]), "--ack", "meter.volts/spik"]) == 1
+    assert capsys.readouterr().err == (
+        '--ack: got "meter.volts/spik", wanted a finding that is open (did you mean "meter.volts/spike"?)\n'
+    )
+
+
+def test_what_a_mirror_prints_is_for_people_and_one_line_whatever_a_device_said():
+    world = empty_world("w")
+    meter = Entity("w:device:meter", "device", attributes={"serial": "\x1b[2Jx\n\x9b31m"}, state="on")
+    volts = Variable(1, meter.id, "volts", "V", "gauge", "meter")
+    changes = changes_between(world, replace_world(world, entities={meter.id: meter}, variables={1: volts}))
+    told = [in_words(change).strip() for change in changes]
+    assert r"0 w:device:meter: state on, serial \x1b[2Jx\n\x9b31m" in told
+    assert "0 meter.volts is variable 1: gauge, V, from meter" in told
+    gone = [
+        in_words(change).strip() for change in changes_between(replace_world(world, entities={meter.id: meter}), world)
+    ]
+    assert gone == ["0 w:device:meter is gone"]
 
 
 def test_there_is_a_next_step_for_every_kind_of_error():
