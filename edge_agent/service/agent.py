@@ -188,7 +188,7 @@ class Agent:
         self.standing = await commit(standing, world, delta, (entry,), self.ground, self.ledger, now)
         self._life.configured = now
         self.ledger.keep_at_most(site.settings.sync.snapshots_kept)
-        await self._outlets.renew(site, found.changed.keys())
+        await self._outlets.renew(site, found.tables)
 
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""

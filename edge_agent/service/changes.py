@@ -27,14 +27,19 @@ class Configured(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What is another."""
+    """What is another: tables and sources, by name."""
 
     kept: frozenset[str]
     """Sources that are as they were."""
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: Mapping[str, tuple[str, ...]]
-    """Of sources that stay and of the other tables: the keys that are another."""
+    """Of those that stay, the keys that are another."""
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """All that is another in some way."""
+        return frozenset((*self.added, *self.removed, *self.changed))
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -48,19 +53,16 @@ class Changes(NamedTuple):
 
 def changes(was: Configured, now: Configured) -> Changes:
     """Return what is another in `now`."""
-    before = {source.name: source for source in was.site.sources}
-    after = {source.name: source for source in now.site.sources}
+    before, after = _parts(was.site), _parts(now.site)
     both = [name for name in after if name in before]
-    keys = {
-        name: _source_keys(before[name], after[name]) + _file_keys(f"sources.{name}", was.files, now.files)
-        for name in both
-    }
+    keys = {name: _keys(before[name], after[name]) for name in both}
+    files = {name: _file_keys(name, was.files, now.files) for name in both}
+    changed = {name: (*(keys[name] or ()), *files[name]) for name in both if keys[name] is not None or files[name]}
     return Changes(
-        kept=frozenset(name for name in both if not keys[name]),
-        added=tuple(f"sources.{name}" for name in after if name not in before),
-        removed=tuple(f"sources.{name}" for name in before if name not in after),
-        changed={f"sources.{name}": tuple(dict.fromkeys(found)) for name, found in keys.items() if found}
-        | dict(_tables(was, now)),
+        kept=frozenset(source.name for source in now.site.sources if f"sources.{source.name}" in {*both} - {*changed}),
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        changed=changed,
     )
 
 
@@ -93,36 +95,33 @@ def _buffer(site: Site) -> BufferSettings:
     return BufferSettings() if upstream is None else upstream.buffer
 
 
-def _source_keys(before: Source, after: Source) -> list[str]:
-    """Return the keys of a source that are another; what comes from its profile is told as that."""
-    if before == after:
-        return []
-    if type(before.settings) is not type(after.settings):
-        return ["kind"]
-    return _keys(before.settings, after.settings) or [PROFILE]
-
-
-def _tables(was: Configured, now: Configured) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _parts(site: Site) -> dict[str, object]:
+    """Return the sources, and the other tables that are there, by name."""
+    found: dict[str, object] = {f"sources.{source.name}": source for source in site.sources}
     for name in Settings.__struct_fields__:
-        before, after = getattr(was.site.settings, name), getattr(now.site.settings, name)
-        if name == "sources":
-            continue
-        both = isinstance(before, msgspec.Struct) and isinstance(after, msgspec.Struct)
-        keys = _keys(before, after) if both else []
-        keys += _file_keys(name, was.files, now.files)
-        if before != after or keys:
-            yield name, tuple(dict.fromkeys(keys))
+        table = getattr(site.settings, name)
+        if name != "sources" and table not in (None, ()):
+            found[name] = table
+    return found
 
 
-def _keys(before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
-    return [name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name, None)]
+def _keys(before: object, after: object) -> tuple[str, ...] | None:
+    """Return the keys that are another, as far as they can be named; None when nothing is."""
+    if before == after:
+        return None
+    if isinstance(before, Source) and isinstance(after, Source):
+        if type(before.settings) is not type(after.settings):
+            return ("kind",)
+        return _keys(before.settings, after.settings) or (PROFILE,)
+    if isinstance(before, msgspec.Struct) and isinstance(after, msgspec.Struct):
+        return tuple(name for name in after.__struct_fields__ if getattr(before, name, None) != getattr(after, name))
+    return ()
 
 
-def _file_keys(owner: str, before: Files, after: Files) -> list[str]:
-    """Return the keys of an owner whose files hold something else now."""
-    prefix = f"{owner}."
-    return [
-        place.removeprefix(prefix)
-        for place in {**before, **after}
-        if place.startswith(prefix) and before.get(place) != after.get(place)
-    ]
+def _file_keys(owner: str, before: Files, after: Files) -> tuple[str, ...]:
+    """Return the keys of an owner whose files are the same ones, and hold something else now."""
+    return tuple(
+        place.removeprefix(f"{owner}.")
+        for place in after
+        if place.startswith(f"{owner}.") and place in before and before[place] != after[place]
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections import Counter
 
 import pytest
@@ -402,3 +403,136 @@ def test_what_is_wrong_with_a_link_names_it_once(caplog):
     _, runner = run(link, lambda taken, _: count(taken, "a", "bad:link") >= 1)
     assert runner.trouble == "cannot connect: refused"
     assert [record.getMessage() for record in caplog.records] == ["fake://bus: cannot connect: refused; trying again"]
+
+
+# --- a link that takes on others
+
+
+class Renewed(FakeLink):
+    """A bus of which the test says who is on it, and which tells when it was asked."""
+
+    def __init__(self, units, *, period_s=1.0, answer_s=0.0):
+        super().__init__(units, period_s=period_s, answer_s=answer_s)
+        self.times = {}
+
+    async def read(self, poll):
+        self.times.setdefault(poll.source, []).append(asyncio.get_running_loop().time())
+        return await super().read(poll)
+
+
+def change(link, *units, **rest):
+    """Let other units be on the bus."""
+    link.polls = FakeLink(units, period_s=1.0, **rest).polls
+
+
+def in_time(link, *steps):
+    """Run a link, do each step `(at_s, what)` in its time, and return what came, the runner, and the tallies."""
+
+    async def go():
+        inbox = Inbox()
+        runner = Runner(link, inbox, FakeClock(START_MS), lambda: 0.5)
+        task = asyncio.create_task(runner.run())
+        for at_s, what in steps:
+            await asyncio.sleep(at_s - asyncio.get_running_loop().time())
+            what(runner, inbox)
+        runner.stop(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return inbox.take()[0], runner
+
+    return run_in_fake_time(go())
+
+
+def nothing(_runner, _inbox):
+    """Let the time pass."""
+
+
+def test_neighbours_feel_nothing_of_a_unit_that_is_added_or_removed():
+    def times(*steps):
+        link = Renewed(["a", "b"])
+        _, runner = in_time(link, *steps, (20.0, nothing))
+        return link.times, runner.tallies, link.opened
+
+    def add(runner, _):
+        change(runner.link, "a", "b", "c")
+        runner.renew(frozenset({"a", "b"}))
+
+    def remove(runner, _):
+        change(runner.link, "a", "c")
+        runner.renew(frozenset({"a", "c"}))
+
+    plain, tallies, _ = times()
+    found, after, opened = times((5.3, add), (11.7, remove))
+    assert found["a"] == pytest.approx(plain["a"], abs=1e-6), "its beat is the same to the instant"
+    assert found["b"] == pytest.approx([at for at in plain["b"] if at < 11.7], abs=1e-6)
+    assert found["c"][0] == pytest.approx(5.3)
+    assert [b - a for a, b in itertools.pairwise(found["c"][2:])] == pytest.approx([1.0] * (len(found["c"]) - 3))
+    counts = {poll.source: (tally.answered, tally.skipped) for poll, tally in after.items()}
+    assert counts["a"] == next((t.answered, t.skipped) for poll, t in tallies.items() if poll.source == "a")
+    assert set(counts) == {"a", "c"}
+    assert opened == 1
+
+
+def test_what_was_under_way_for_a_source_that_was_changed_is_nobodys_and_it_is_asked_anew_at_once():
+    link = Renewed(["a", "b"], answer_s=0.2)
+
+    def renew(runner, inbox):
+        inbox.renew((), frozenset({"a"}))
+        runner.renew(frozenset({"a"}))
+        change(runner.link, "a", "b")
+
+    taken, runner = in_time(link, (0.3, renew), (0.7, nothing))
+    assert link.times["b"] == pytest.approx([0.2, 0.6]), "it was being asked; then a was due, and it again"
+    assert count(taken, "b") == 0
+    taken, runner = in_time(Renewed(["a", "b"], answer_s=0.2), (0.3, renew), (0.7, nothing))
+    assert count(taken, "b") == 1
+    assert [tally.answered for poll, tally in runner.tallies.items() if poll.source == "b"] == [1]
+
+
+def test_a_unit_that_was_given_up_is_not_when_its_source_was_changed():
+    link = Renewed(["a", "b"])
+    link.faults["b"] = LinkError("silent", "timeout")
+
+    def mend(runner, _):
+        assert runner.given_up(runner.link.polls[1])
+        link.faults.clear()
+        change(link, "a", "b")
+        runner.renew(frozenset({"a"}))
+        assert not runner.given_up(runner.link.polls[1])
+
+    _, runner = in_time(link, (4.0, mend), (4.01, nothing))
+    assert runner.tallies[link.polls[1]].answered == 1
+
+
+def test_a_change_while_the_link_is_down_is_taken_up_when_it_is_back():
+    link = Renewed(["a"])
+    link.faults["open"] = LinkError("refused")
+
+    def change_and_mend(runner, _):
+        change(link, "a", "b")
+        runner.renew(frozenset({"a"}))
+        link.faults.clear()
+
+    taken, _ = in_time(link, (0.1, change_and_mend), (3.0, nothing))
+    assert (count(taken, "a") > 0, count(taken, "b") > 0) == (True, True)
+
+
+def test_who_speaks_by_itself_is_listened_to_as_long_as_it_is_configured():
+    link = FakeLink(["a", "b"])
+    link.polls = [Poll(u, u, (u,), None, 5.0, f"topic {u}") for u in ("a", "b")]
+    link.heard = []
+
+    async def read(poll):
+        await asyncio.sleep(1.0)
+        link.heard.append((poll.source, asyncio.get_running_loop().time()))
+        return [Reading(Anchor(poll.source, poll.detail, Clock()()), poll.points[0], 0.0)]
+
+    link.read = read
+
+    def renew(runner, _):
+        link.polls = [Poll(u, u, (u,), None, 5.0, f"topic {u}") for u in ("a", "c")]
+        runner.renew(frozenset({"a"}))
+
+    in_time(link, (2.5, renew), (5.2, nothing))
+    assert link.heard == [("a", 1.0), ("b", 1.0), ("a", 2.0), ("b", 2.0), ("a", 3.0), ("c", 3.5), ("a", 4.0),
+                          ("c", 4.5), ("a", 5.0)]  # fmt: skip

@@ -670,3 +670,50 @@ def test_every_problem_is_listed():
         "sources.two.url",
     ]
     assert 'got "temperature", wanted a path such as $, $.a.b, $.list[0]' in str(refusal.value)
+
+
+def test_a_session_takes_on_sources_and_lets_go_of_others_without_being_opened_anew(broker):
+    """What is retained of a new topic comes at once; the others miss nothing."""
+
+    def four(*names):
+        return [source(broker.url, f"home/{name}", name, stale_after=Seconds(3600)) for name in names]
+
+    async def scenario(link, say):
+        polls = {poll.source: poll for poll in link.polls}
+        await say("home/c", b'{"temperature": 3}', retain=True)
+        waiting = {name: asyncio.create_task(link.read(polls[name])) for name in ("a", "b")}
+        await asyncio.sleep(0)
+        (successor,) = links(four("a", "c", "d"), Counting())
+        session = link._session
+        assert link.renew(successor, frozenset({"a"}))
+        assert link._session is session
+        waiting["b"].cancel()
+        polls = {poll.source: poll for poll in link.polls}
+        new = seen(await link.read(polls["c"]))
+        await say("home/a", b'{"temperature": 1}')
+        await say("home/d", b'{"temperature": 4}')
+        old, late = seen(await waiting["a"]), seen(await link.read(polls["d"]))
+        await say("home/b", b'{"temperature": 2}')
+        await say("home/a", b'{"temperature": 5}')
+        again = seen(await link.read(polls["a"]))
+        return list(polls), [found["temperature"][0] for found in (new, old, late, again)]
+
+    names, values = with_broker(broker, scenario, *four("a", "b"))
+    assert names == ["a", "c", "d"]
+    assert values == [3.0, 1.0, 4.0, 5.0]
+
+
+def test_a_session_that_is_named_after_a_source_that_goes_or_let_in_otherwise_is_opened_anew(broker):
+    (link,) = links([source(broker.url, "home/a", "a"), source(broker.url, "home/b", "b")], Counting())
+    before = link.polls
+    others = [
+        [source(broker.url, "home/b", "b")],
+        [source(broker.url, "home/a", "a", access=BrokerAccess(username="x"))],
+        [source("mqtt://127.0.0.2", "home/a", "a")],
+    ]
+    for sources in others:
+        (successor,) = links(sources, Counting())
+        assert not link.renew(successor, frozenset({"a", "b"}))
+    (successor,) = links([source(broker.url, "home/a", "a")], Counting())
+    assert not link.renew(successor, frozenset()), "it was changed itself"
+    assert link.polls is before
