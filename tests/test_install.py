@@ -100,7 +100,8 @@ def test_what_is_installed_stands_in_its_places_and_accepts_its_configuration(in
     assert (current / "bin/edge-agent").read_text().startswith(f"#!/opt/edge-agent/{current.readlink()}/bin/python")
     assert not list(current.glob("lib/python3*/site-packages/pip*")), "pip installs, and is not installed"
     assert (installed / "usr/local/bin/edge-agent").readlink() == Path("/opt/edge-agent/current/bin/edge-agent")
-    assert (installed / "etc/systemd/system/edge-agent.service").is_file()
+    unit = (installed / "etc/systemd/system/edge-agent.service").read_text()
+    assert "ExecReload=/opt/edge-agent/current/bin/edge-agent reload /etc/edge-agent/agent.toml" in unit
     assert "edge-agent" in (installed / "usr/share/bash-completion/completions/edge-agent").read_text()
     assert (installed / "var/lib/edge-agent").stat().st_mode & 0o777 == 0o700
     assert (installed / "etc/edge-agent/credentials").stat().st_mode & 0o777 == 0o700

@@ -159,6 +159,28 @@ def test_a_restart_changes_nothing(tmp_path):
     assert one.watch.to_state() == other.watch.to_state()
 
 
+def test_another_number_of_watched_variables_moves_the_bars_and_keeps_what_was_learned(tmp_path):
+    """The budget is the site's: a device that is added takes its share of it, and costs nobody the baseline."""
+    bench, more = Bench(tmp_path), PUMP.replace("address = 0", "address = 0, drift = true")
+    bench.feed(normal(7, 500))
+    twice = more + more[more.index("[[sources]]") :].replace('"pump"', '"other"')
+    found = site(tmp_path, twice.replace("{budget}", "8640s"))
+    world = baseline(found, empty_world("w"))
+    before = bench.watch.insights()[0]
+    for kept in (
+        json.loads(json.dumps(bench.watch.to_state())),
+        {m.subject.path: m for m in bench.watch.monitors.values()},
+    ):
+        after = Watch(found.settings.drift, world, found, kept).insights()[0]
+        assert after.baseline == before.baseline
+        assert after.heard == before.heard
+        assert after.budget == pytest.approx(before.budget + math.log10(2))
+    again = Watch(
+        bench.site.settings.drift, bench.world, bench.site, Watch(found.settings.drift, world, found, kept).to_state()
+    )
+    assert again.insights()[0].budget == pytest.approx(before.budget)
+
+
 @pytest.mark.parametrize(
     "kept", [None, 5, [], {}, {"pump.bearing_temp": 5}, {"pump.bearing_temp": {"fingerprint": "x"}}]
 )

@@ -22,13 +22,17 @@ def manager(tmp_path):
         yield heard
 
 
-def test_it_hears_that_the_agent_is_ready_then_of_each_turn_then_that_it_stops(tmp_path, manager):
+def test_it_hears_that_the_agent_is_ready_then_of_each_turn_then_of_a_reload_then_that_it_stops(tmp_path, manager):
     config = written(tmp_path, METER + '[sync]\ninterval = "100ms"\n', free_port())
     command = [sys.executable, "-m", "edge_agent.cli", "run", str(config), "--log-json"]
     environment = os.environ | {"NOTIFY_SOCKET": manager.getsockname()}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
         try:
             heard = [manager.recv(200) for _ in range(4)]
+            agent.send_signal(signal.SIGHUP)
+            while (reloading := manager.recv(200)).startswith(b"WATCHDOG=1"):
+                pass
+            reloaded = manager.recv(200)
             agent.send_signal(signal.SIGTERM)
             while (last := manager.recv(200)).startswith(b"WATCHDOG=1"):
                 pass
@@ -37,6 +41,8 @@ def test_it_hears_that_the_agent_is_ready_then_of_each_turn_then_that_it_stops(t
             agent.kill()
     assert heard[0] == b"READY=1"
     assert {told.splitlines()[0] for told in heard[1:]} == {b"WATCHDOG=1"}
+    assert reloading.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+    assert reloaded == b"READY=1"
     assert last == b"STOPPING=1"
 
 

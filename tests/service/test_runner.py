@@ -484,7 +484,7 @@ def test_what_was_under_way_for_a_source_that_was_changed_is_nobodys_and_it_is_a
     taken, runner = in_time(link, (0.3, renew), (0.7, nothing))
     assert link.times["b"] == pytest.approx([0.2, 0.6]), "it was being asked; then a was due, and it again"
     assert count(taken, "b") == 0
-    taken, runner = in_time(Renewed(["a", "b"], answer_s=0.2), (0.3, renew), (0.7, nothing))
+    taken, runner = in_time(Renewed(["a", "b"], answer_s=0.2), (0.3, renew), (0.9, nothing))
     assert count(taken, "b") == 1
     assert [tally.answered for poll, tally in runner.tallies.items() if poll.source == "b"] == [1]
 
