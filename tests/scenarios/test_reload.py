@@ -25,7 +25,7 @@ kind = "modbus"
 url = "tcp://127.0.0.1:{port}"
 unit = {unit}
 poll = "{poll}"
-points = [{{ name = "level", function = 4, address = 0, type = "uint16", unit = "mm" }}]
+profile = "level.toml"
 """
 RTU = """
 [[sources]]
@@ -34,7 +34,26 @@ kind = "modbus"
 url = "rtu://{path}?baud=19200"
 unit = 5
 poll = "100ms"
-points = [{{ name = "level", function = 4, address = 0, type = "uint16" }}]
+profile = "level.toml"
+"""
+PROFILE = """
+name = "level"
+title = "A level"
+protocol = "modbus"
+entity_type = "tank"
+examples = []
+[provenance]
+source = "tests/scenarios"
+date = "2026-11-25"
+verified = true
+[limits]
+timeout = "30s"                        # a busy machine is no fault of the plant
+[[points]]
+name = "level"
+function = 4
+address = 0
+type = "uint16"
+unit = "mm"
 """
 
 
@@ -95,6 +114,11 @@ class Plant:
 class Changing(Gateway):
     """A gateway whose file changes."""
 
+    def __init__(self, folder):
+        super().__init__(folder, "")
+        (folder / "level.toml").write_text(PROFILE)
+        (folder / "level.toml").chmod(0o600)
+
     def write(self, sources, head=""):
         text = f'[agent]\nworld_id = "w"\ndata_dir = "{self.data}"\n[sync]\ninterval = "100ms"\n'
         self.config.write_text(text + head + sources)
@@ -116,16 +140,15 @@ class Changing(Gateway):
         found = await self.status()
         return {poll["source"]: poll for bus in found["buses"] for poll in bus["polls"]}
 
-    def entries(self, kind):
-        done = subprocess.run(
-            [*COMMAND, "log", "show", str(self.config), "--json", "--kind", kind], capture_output=True, text=True
-        )
+    async def entries(self, *kinds):
+        words = [word for kind in kinds for word in ("--kind", kind)]
+        done = await self.edge("log", "show", "--json", *words)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @contextlib.asynccontextmanager
 async def running(folder, plant, sources, head=""):
-    agent = Changing(folder, "")
+    agent = Changing(folder)
     agent.write(sources, head)
     await agent.start()
     try:
@@ -180,13 +203,13 @@ def test_a_device_is_added_changed_and_removed_while_its_neighbours_are_read_on(
         assert low - 1 <= after["tank"]["answered"] <= high, "every one that the server saw is counted"
         assert "well" not in json.dumps(twin), "what was removed is not of this site any more"
         assert "trying again" not in agent.log()
-        entries = agent.entries("configuration")
+        start, *entries = await agent.entries("start", "configuration")
         assert [each["facts"]["changed"] for each in entries] == [
             "sources.pond added",
             "sources.well removed, sources.pond changed (poll)",
         ]
-        start = agent.entries("start")[0]["facts"]["config"]
-        assert [entries[0]["facts"]["was"], entries[1]["facts"]["was"]] == [start, entries[0]["facts"]["config"]]
+        configs = [each["facts"]["config"] for each in (start, *entries)]
+        assert [each["facts"]["was"] for each in entries] == configs[:2], "each says which one it took the place of"
         assert entries[0]["facts"]["by"].startswith("os:")
 
     run(day())
@@ -197,7 +220,7 @@ def test_a_bad_file_changes_nothing_says_all_that_check_says_and_is_told_once(tm
         plant = Plant()
         async with plant.served(), running(tmp_path, plant, plant.unit("tank", 1)) as agent:
             await plant.asks(1, 2)
-            bad = plant.unit("tank", 1, "fast") + plant.unit("pond", 2).replace("uint16", "uint17")
+            bad = plant.unit("tank", 1, "fast") + plant.unit("pond", 2).replace("level.toml", "leval.toml")
             agent.write(bad, '[metrics]\nport = "high"\n')
             checked, refused = await agent.edge("check"), await agent.reload()
             status = await agent.edge("status")
@@ -210,7 +233,7 @@ def test_a_bad_file_changes_nothing_says_all_that_check_says_and_is_told_once(tm
             agent.process.send_signal(signal.SIGHUP)
             await plant.asks(2, 2)
             nothing, applied = await agent.reload(), await agent.edge("status")
-            entries = agent.entries("configuration")
+            entries = await agent.entries("configuration")
             return checked, refused, status, before, text, plant, nothing, applied, entries, agent.log()
 
     checked, refused, status, before, text, plant, nothing, applied, entries, log = run(day())
