@@ -166,6 +166,10 @@ class Comparisons:
             else:
                 self._watched.append((pair, Bounded(pair, bound, settings.lasting)))
         self._sides = {number for pair, _ in self._watched for number in (pair.one.number, pair.other.number)}
+        self._by_first: dict[int, list[int]] = {}
+        """Where in `_watched` the differences of a first side stand."""
+        for place, (pair, _) in enumerate(self._watched):
+            self._by_first.setdefault(pair.one.number, []).append(place)
         self._seen: dict[int, Seen] = {}
 
     def observe(self, events: Iterable[Event]) -> None:
@@ -207,8 +211,9 @@ class Comparisons:
         return Strayed(pair, self._drift, "~".join((*devices, pair.other.fingerprint())), state)
 
     def _update(self, number: int) -> None:
-        for pair, each in self._watched:
-            if pair.one.number == number and pair.other.number in self._seen:
+        for place in self._by_first.get(number, ()):
+            pair, each = self._watched[place]
+            if pair.other.number in self._seen:
                 each.update(self._seen[number], self._seen[pair.other.number])
 
     def _anchors(self, pair: Pair) -> tuple[str, ...]:

@@ -462,6 +462,8 @@ class Monitor:
     ) -> "Monitor":
         """Return what `to_state` was taken of; a new monitor when `raw` is damaged or of another definition."""
         monitor = cls(subject, settings, shares, step, device)
+        if raw is None:
+            return monitor
         try:
             state = as_type(raw, MonitorState, f"baseline of {subject.path}")
             if state["fingerprint"] == monitor.fingerprint():

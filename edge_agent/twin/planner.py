@@ -67,9 +67,9 @@ def plan(
     for part in sorted(_parts(_readable(points, limits, place, problems), limits, found), key=_rank):
         covered = next((i for i, block in enumerate(blocks) if _covers(block, part, found)), None)
         if covered is not None:
-            blocks[covered] = _block([*blocks[covered].points, *part.points], blocks[covered].every)
+            blocks[covered] = _joined(blocks[covered], part, blocks[covered].every)
         elif blocks and _may_join(blocks[-1], part, limits, found):
-            blocks[-1] = _block([*blocks[-1].points, *part.points], part.every)
+            blocks[-1] = _joined(blocks[-1], part, part.every)
         else:
             blocks.append(part)
     return blocks
@@ -105,8 +105,10 @@ def _readable(
 ) -> list[RegisterPoint]:
     """Return the points that make sense and can be read."""
     faults = point_problems(points, place)
+    named = {(str(point.name), point.function): point for point in reversed(points)}
     for point in points:
-        faults[point.name] += _limit_problems(point, points, limits, f"{place}.points.{point.name}")
+        scale = named.get((point.scale_point or "", point.function))
+        faults[point.name] += _limit_problems(point, scale, limits, f"{place}.points.{point.name}")
         problems.extend(faults[point.name])
     return [point for point in points if not faults[point.name]]
 
@@ -136,7 +138,7 @@ def _pieces(
     points: Sequence[RegisterPoint], scale: RegisterPoint, limits: BusLimits, cuts: frozenset[Place]
 ) -> Iterator[Block]:
     pieces: list[list[RegisterPoint]] = []
-    for point in sorted(points, key=lambda p: (p.address, p.name)):
+    for point in sorted(points, key=_order):
         longer = _block([*pieces[-1], point, scale]) if pieces else None
         if longer is None or not _fits(longer, limits) or place_of(point) in cuts - {place_of(pieces[-1][0])}:
             pieces.append([point])
@@ -163,7 +165,7 @@ def _may_join(block: Block, part: Block, limits: BusLimits, found: Findings) -> 
         return False
     if _kept_apart(block, part, found):
         return False
-    joined = _block([*block.points, *part.points], part.every)
+    joined = _joined(block, part, part.every)
     end = joined.start + joined.count
     if part.function == IDENTIFICATION:
         return access_code(joined.start) == access_code(end - 1)
@@ -174,6 +176,8 @@ def _may_join(block: Block, part: Block, limits: BusLimits, found: Findings) -> 
 
 def _kept_apart(block: Block, part: Block, found: Findings) -> bool:
     """Whether what the device taught forbids to bring both in one read."""
+    if not (found.illegal or found.cuts):
+        return False
     ours, theirs = culprit(block), culprit(part)
     return ours in found.illegal or theirs in found.illegal or (theirs in found.cuts and theirs != ours)
 
@@ -183,10 +187,23 @@ def _same(block: Block, model: int, function: int) -> bool:
 
 
 def _block(points: Iterable[RegisterPoint], every: int | None = None) -> Block:
-    ordered = tuple(sorted({p.name: p for p in points}.values(), key=lambda p: (p.address, p.name)))
+    ordered = tuple(sorted({p.name: p for p in points}.values(), key=_order))
     first, end = ordered[0], max(point.address + width(point) for point in ordered)
     often = min(map(_class, ordered), key=lambda n: n or 1 << 30) if every is None else every
     return Block(first.function, first.address, end - first.address, ordered, often, first.model)
+
+
+def _joined(block: Block, part: Block, every: int) -> Block:
+    """Return the one read that brings both. Nothing is looked at twice: a block may have two thousand points."""
+    start, end = min(block.start, part.start), max(block.start + block.count, part.start + part.count)
+    points = block.points + part.points
+    if _order(block.points[-1]) >= _order(part.points[0]):
+        points = tuple(sorted({point.name: point for point in points}.values(), key=_order))
+    return Block(block.function, start, end - start, points, every, block.model)
+
+
+def _order(point: RegisterPoint) -> tuple[int, str]:
+    return point.address, point.name
 
 
 def _class(point: RegisterPoint) -> int:
@@ -217,9 +234,8 @@ def _forbidden(block: Block, limits: BusLimits) -> tuple[int, int] | None:
 
 
 def _limit_problems(
-    point: RegisterPoint, points: Sequence[RegisterPoint], limits: BusLimits, place: str
+    point: RegisterPoint, scale: RegisterPoint | None, limits: BusLimits, place: str
 ) -> Iterable[Problem]:
-    scale = next((p for p in points if p.name == point.scale_point and p.function == point.function), None)
     block = _block([point] if scale is None else [point, scale])
     if point.function != IDENTIFICATION and block.count > _longest(point.function, limits):
         found = f"{block.count} registers" + (f" up to its scale point {scale.name}" if scale is not None else "")
