@@ -1,6 +1,6 @@
 """All the figures that were promised, beside a bare pymodbus loop in the same run; then how they grow with the plant.
 
-    ./install.sh bench                     (or: python tests/benchmarks/figures.py --seconds 15)
+    ./install.sh bench --svg growth.svg     (or: python tests/benchmarks/figures.py --seconds 15)
 
 500 float32 variables on one Modbus TCP device, every second, half of them changing; broker on loopback. What each
 figure is and how it is taken stands in polling.py, modbus.py, store.py and growth.py, which print more of them. Drift
@@ -86,13 +86,13 @@ async def told(folder, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15, help="length of each window")
+    parser.add_argument("--svg", help="file to write the picture of growth to")
     parser.add_argument("--dir", default="/var/tmp", help="where data folders are made; a real disk")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.dir) as folder:
         asyncio.run(told(Path(folder), args.seconds))
         print("\nA turn and its memory, by the number of variables and the share of them that changes:\n")
-        for line in growth.table(folder):
-            print(line, flush=True)
+        growth.told(folder, args.svg)
 
 
 if __name__ == "__main__":

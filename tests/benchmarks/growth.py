@@ -1,15 +1,16 @@
 """How a turn and memory grow with the plant and with what changes: 10 to 10 000 variables, none to all of them.
 
-    python tests/benchmarks/growth.py
+    python tests/benchmarks/growth.py --svg growth.svg
 
 The real agent with everything on but a broker: Modbus engine, twin, statistics, log on disk, signatures. Its device
 answers in the same loop, whose clock jumps (tests/fake_time.py), so that what is told is CPU and never waiting. Every
-point of the table is a process of its own.
+point of the table is a process of its own, and --svg makes a picture of them (picture.py).
 """
 
 import argparse
 import asyncio
 import json
+import platform
 import random
 import struct
 import subprocess
@@ -18,11 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import polling
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 SIZES = (10, 100, 1000, 10_000)
-SHARES = (0.0, 0.5, 1.0)
+SHARES = (0.0, 0.1, 0.5, 1.0)
 WARMUP = 20
 SETTLED, MEASURED = WARMUP + 5, 15
 """Turns before, and turns over which is measured."""
@@ -111,22 +114,32 @@ def point(folder, variables, share, more):
 def measured(folder, variables, share, more=""):
     """Return the same from a process of its own."""
     command = [sys.executable, __file__, "--point", str(variables), str(share), "--more", more, "--dir", str(folder)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    env = polling.as_installed()
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout)
 
 
-def table(folder):
-    """Return the lines of the table."""
-    heads = "".join(f"{f'{share:.0%} change':>22}" for share in SHARES)
-    yield f"{'variables':>10}{heads}"
-    yield f"{'':10}" + f"{'CPU ms':>10}{'RSS MiB':>12}" * len(SHARES)
+def told(folder, svg):
+    """Measure all points and print the table as they come; then write the picture, where one is asked for."""
+    from picture import picture
+
+    points = {}
+    print(f"{'variables':>10}" + "".join(f"{f'{share:.0%} change':>22}" for share in SHARES))
+    print(f"{'':10}" + f"{'CPU ms':>10}{'RSS MiB':>12}" * len(SHARES), flush=True)
     for variables in SIZES:
-        cells = (measured(folder, variables, share) for share in SHARES)
-        yield f"{variables:10}" + "".join(f"{cpu_ms:10.2f}{resident:12.1f}" for cpu_ms, resident in cells)
+        for share in SHARES:
+            points[variables, share] = measured(folder, variables, share)
+        cells = (points[variables, share] for share in SHARES)
+        print(f"{variables:10}" + "".join(f"{cpu:10.2f}{resident:12.1f}" for cpu, resident in cells), flush=True)
+    if svg:
+        python = platform.python_version()
+        Path(svg).write_text(picture(points, f"Python {python}, {platform.machine()}, one core of a PC") + "\n")
+        print(f"\n{svg} is the picture of it")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", default="/var/tmp", help="where data folders are made; a real disk")
+    parser.add_argument("--svg", help="file to write the picture to")
     parser.add_argument("--point", nargs=2, type=float, help=argparse.SUPPRESS)
     parser.add_argument("--more", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -134,8 +147,7 @@ def main():
         if args.point:
             print(json.dumps(point(folder, int(args.point[0]), args.point[1], args.more)))
         else:
-            for line in table(folder):
-                print(line, flush=True)
+            told(folder, args.svg)
 
 
 if __name__ == "__main__":

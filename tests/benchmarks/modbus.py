@@ -13,7 +13,6 @@ second.
 import argparse
 import asyncio
 import contextlib
-import os
 import statistics
 import struct
 import subprocess
@@ -21,6 +20,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from polling import as_installed
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -32,7 +33,6 @@ FLOATS = 62
 DEAD = 4
 UNITS = range(1, 11)
 TURNS = 3
-ENV = os.environ | {"PYTHONPATH": str(ROOT)}
 AGENT = "import sys; from edge_agent.cli.main import main; sys.exit(main())"
 
 
@@ -56,7 +56,9 @@ async def device():
 @contextlib.contextmanager
 def device_process():
     """Run the device until the block ends; give its port."""
-    process = subprocess.Popen([sys.executable, __file__, "--device"], stdout=subprocess.PIPE, text=True, env=ENV)
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--device"], stdout=subprocess.PIPE, text=True, env=as_installed()
+    )
     try:
         yield int(process.stdout.readline())
     finally:
@@ -150,7 +152,7 @@ async def first_value(port, folder):
         await session.subscribe(["edge/v1/bench/record"])
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", AGENT, "run", str(config), env=ENV, stdout=subprocess.DEVNULL
+            sys.executable, "-c", AGENT, "run", str(config), env=as_installed(), stdout=subprocess.DEVNULL
         )
         try:
             while struct.pack(">f", 230.5) not in (await session.next_message()).payload:

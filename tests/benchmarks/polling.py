@@ -16,6 +16,7 @@ together. Neither counts on tmpfs. Figures move by some per cent from run to run
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import random
@@ -126,7 +127,8 @@ def configuration(folder, device_port, broker_url, variables, more=""):
 @contextlib.contextmanager
 def child(*command):
     """Run a program until the block ends; give it with the first line that it printed."""
-    process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True, env=ENV)
+    command = [sys.executable, *map(str, command)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=as_installed())
     try:
         line = process.stdout.readline().strip()
         if not line:
@@ -138,7 +140,13 @@ def child(*command):
         process.stdout.close()
 
 
-ENV = os.environ | {"PYTHONPATH": str(ROOT)}
+@functools.cache
+def as_installed():
+    """Return the environment in which a subject runs as it does where it is installed: with its bytecode compiled."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPATH"] = str(ROOT)
+    subprocess.run([sys.executable, "-c", "import edge_agent.cli.run, edge_agent.sources.modbus"], check=True, env=env)
+    return env
 
 
 def disk_written(folder):
