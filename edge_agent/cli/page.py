@@ -15,11 +15,13 @@ from edge_agent.judge.monitor import Insight
 from edge_agent.model.action import Approver
 from edge_agent.model.finding import SEVERITIES, Anomaly
 from edge_agent.model.layout import local_name, record_ref
-from edge_agent.model.reading import REASONS, iso_utc
+from edge_agent.model.reading import GOOD, REASONS, iso_utc
 from edge_agent.model.world import World
 
-MOST_PLOTS = 24
+MOST_PLOTS = 12
 """Pictures on a page; the gravest come first."""
+MOST_NAMED = 12
+"""Variables that are not good for one reason, by name."""
 _SEVERE = {"low": "soft", "medium": "warn", "high": "bad", "critical": "bad"}
 
 
@@ -133,9 +135,10 @@ def _tiles(story: Story) -> Markup:
 def _findings(story: Story) -> Iterator[Markup]:
     ranked = sorted(story.world.findings.values(), key=lambda f: (-SEVERITIES.index(f.severity), f.since_ms))
     if not ranked:
-        yield el("p", "Nothing is open.")
+        yield el("p", "No finding is open.")
     for finding in ranked:
         yield el("div", *_finding(finding), cls="card")
+    yield from _missing(story)
     risk = [float(facts.get("risk") or 0.0) for _, facts in story.past.turns]
     drawn = spark(risk)
     if drawn is not None:
@@ -151,8 +154,28 @@ def _finding(finding: Anomaly) -> Iterator[Markup]:
         cls="soft",
     )
     yield el("p", f"evidence: {', '.join(finding.anchors)}", cls="key")
-    if finding.witnesses:
-        yield el("ul", *(el("li", witness.sentence) for witness in finding.witnesses), cls="soft")
+    others = [witness.sentence for witness in finding.witnesses if witness.sentence != finding.sentence]
+    if others:
+        yield el("ul", *(el("li", sentence) for sentence in others), cls="soft")
+
+
+def _missing(story: Story) -> Iterator[Markup]:
+    """Tell what is not good, together what is so for the same reason: of a thousand values one must not be sought."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for number, variable in story.world.variables.items():
+        quality = story.world.state_of(number).quality
+        if quality != GOOD:
+            together.setdefault((variable.entity, quality), []).append(variable.name)
+    for (entity, quality), names in sorted(together.items(), key=lambda each: -len(each[1])):
+        named = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else "")
+        word, _, reason = quality.partition(":")
+        tag = el("span", quality, cls=f"tag {'warn' if word == 'uncertain' else 'bad'}")
+        yield el(
+            "div",
+            el("p", tag, f"{len(names)} of {local_name(entity)}: {REASONS.get(reason, reason)}"),
+            el("p", named, cls="soft"),
+            cls="card",
+        )
 
 
 def _values(story: Story) -> Iterator[Markup]:
@@ -214,10 +237,15 @@ def _drift(story: Story) -> Iterator[Markup]:
         f"{shares} watched variables share one budget of false alarms. What is usual is as of the newest snapshot. The gravest come first.",
         cls="soft",
     )
-    shown_, rest = story.pictures[:MOST_PLOTS], story.pictures[MOST_PLOTS:]
-    yield el("div", *(drift_card(picture, until, story.past) for picture in shown_), cls="grid")
-    if rest:
-        yield el("p", f"And {len(rest)} more that show less: edge-agent drift lists them.", cls="soft")
+    known = [picture for picture in story.pictures if picture.found.sentences or picture.found.baseline is not None]
+    yield el("div", *(drift_card(picture, until, story.past) for picture in known[:MOST_PLOTS]), cls="grid")
+    if known[MOST_PLOTS:]:
+        yield el("p", f"And {len(known) - MOST_PLOTS} more that show less: edge-agent drift lists them.", cls="soft")
+    new = len(story.pictures) - len(known)
+    if new:
+        yield el(
+            "p", f"Of {new} nothing is usual yet, or only limits are watched: edge-agent drift says why.", cls="soft"
+        )
 
 
 def _actions(story: Story) -> Iterator[Markup]:

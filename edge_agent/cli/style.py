@@ -40,6 +40,6 @@ svg .alarm { fill: var(--badfill); } svg.spark { width: 5rem; height: 1.25rem; d
   .part th:first-child { width: 42%; } .part th:nth-child(2) { width: 30%; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --ground: #fff; --card: #fff; --rule: #bbb;
   --line: #0b3d91; --band: #0b3d9118; --good: #0a5c2c; --warn: #6b4600; --bad: #a01010; --badfill: #a010101a; }
-  body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .card, tr, figure, li { break-inside: avoid; }
+  body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .tile, tr, figure, li, p { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .grid { grid-template-columns: 1fr 1fr; } * { print-color-adjust: exact; } }
 """

@@ -12,7 +12,11 @@ from folders import HOSTILE, story
 
 from edge_agent.cli.main import main
 from edge_agent.cli.markup import el
+from edge_agent.cli.page import MOST_NAMED, page
+from edge_agent.cli.report import told
+from edge_agent.config import load
 from edge_agent.judge.findings import alarms_of
+from edge_agent.model.world import State, Variable, replace_world
 from edge_agent.store.baselines import Baselines
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -124,6 +128,25 @@ def test_findings_values_risk_drift_and_the_proof_are_there(gateway, report):
     assert f"{world.version} not known to be delivered" in told
     for word in ("risk now", "risk ahead", "values good", "wanted: 1 distinct"):
         assert word in told
+
+
+def test_what_is_not_good_is_told_before_all_that_is_and_what_has_no_baseline_takes_no_room(gateway):
+    folder, _ = gateway
+    site = load(folder / "agent.toml")
+    story, _ = told(folder / "data", site, 100)
+    names = [f"input_{n:03}" for n in range(100)]
+    meter = next(iter(story.world.entities))
+    variables = {1000 + n: Variable(1000 + n, meter, name, None, "gauge", "meter") for n, name in enumerate(names)}
+    states = {number: State(None, 0, "bad:timeout") for number in variables}
+    every = story.world.states | {meter: story.world.states[meter] | states}
+    world = replace_world(story.world, variables=story.world.variables | variables, states=every)
+    unknown = story.pictures[0]._replace(found=story.pictures[0].found._replace(baseline=None, sentences=()))
+    words = " ".join(Reader(page(story._replace(world=world, pictures=[*story.pictures, *[unknown] * 40]))).words)
+    assert words.index("100 of meter: the device did not answer in time") < words.index("Who approved")
+    assert "input_000, input_001" in words
+    assert f"and {100 - MOST_NAMED} more" in words
+    assert words.count("no opinion yet") == 0
+    assert "Of 40 nothing is usual yet" in words
 
 
 def test_a_page_that_cannot_be_written_is_said_with_what_to_do(gateway, capsys):
