@@ -292,6 +292,21 @@ def test_a_link_cut_in_mid_packet_loses_the_session_and_no_part_of_a_message_is_
     run(test())
 
 
+def test_a_session_that_was_left_open_when_its_program_failed_ends_without_a_word(broker):
+    left = []
+
+    async def fails():
+        session = Session(broker.url, BrokerAccess(), "left")
+        await session.open()
+        left.append(session)
+
+    run(fails())
+    client = left.pop()._client
+    sock = client.sock
+    client._reset_sockets()  # what paho does when a client is collected
+    assert sock.fileno() == -1
+
+
 def test_a_publish_that_is_cut_off_fails_and_is_not_sent_again(broker):
     async def test():
         async with Wire(broker.port) as wire:

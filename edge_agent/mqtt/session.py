@@ -344,6 +344,7 @@ class _Client(Client):
             CallbackAPIVersion.VERSION2, client_id, protocol=protocol, reconnect_on_failure=False, manual_ack=True
         )
         self.sock = sock
+        self._event_loop = asyncio.get_running_loop()
         self._max_packet = max_packet
         self.trouble = ""
         """What the socket said when it failed, for a person."""
@@ -372,10 +373,11 @@ class _Client(Client):
         return self.sock
 
     def _sock_close(self) -> None:
-        if self.sock.fileno() >= 0:  # the event loop must let go before the descriptor may mean something else
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self.sock)
-            loop.remove_writer(self.sock)
+        # The event loop must let go before the descriptor may mean something else. paho closes when it is collected,
+        # too, which may be after the loop has ended: when a program fails.
+        if self.sock.fileno() >= 0:
+            self._event_loop.remove_reader(self.sock)
+            self._event_loop.remove_writer(self.sock)
         super()._sock_close()
 
     def _sock_recv(self, bufsize: int) -> bytes:

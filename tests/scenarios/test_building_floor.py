@@ -150,7 +150,7 @@ async def warm_day(agent, broker_url):
     await sensor.open()
     await agent._begin()
     async with asyncio.TaskGroup() as group:
-        readers = agent._read_in(group)
+        agent.buses.start(group)
         status = None
         while status in (None, "synced"):
             for _ in range(2):
@@ -167,7 +167,7 @@ async def warm_day(agent, broker_url):
             report = plain(await agent.turn())
             status = report["status"]
             assert Stepped.second < 3 * 3600
-        agent._stop_reading(readers)
+        agent.buses.stop()
     await sensor.close()
     return report, heard.values
 

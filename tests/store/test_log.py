@@ -204,6 +204,34 @@ def test_what_a_snapshot_needs_stays_and_is_squashed_instead():
     check_items(items, CHAIN)
 
 
+def test_what_a_snapshot_needs_is_not_given_up_for_a_spare_segment():
+    disk, log = filled(1)
+    log.keep_from(1)
+    for each in CHAIN[1:]:
+        if log.room(len(each.envelope)) != "free":
+            break
+        log.append(each)
+        log.acknowledge(each.seq)
+        log.flush_acknowledged()
+    while "spare.seg" in {path.name for path in disk.files}:  # the records of a safe stop take it
+        log.append_last(CHAIN[log.head.seq])
+    log.flush_acknowledged()
+    assert log.room() == "squash"
+    assert log.head.oldest == 1
+
+
+def test_what_was_delivered_makes_room_when_that_is_durable_and_a_log_that_says_free_takes_the_record():
+    _, log = filled(1)
+    log.keep_from(1_000)
+    new = next(each for each in CHAIN[1:] if log.room(len(each.envelope)) != "free" or log.append(each))
+    log.acknowledge(new.seq - 1)
+    assert log.room(len(new.envelope)) == "squash"
+    log.flush_acknowledged()
+    assert log.room(len(new.envelope)) == "free"
+    log.append(new)
+    assert log.head.seq == new.seq
+
+
 def test_undelivered_records_fill_the_log_are_squashed_and_at_last_refuse_audit():
     disk, log = filled(0)
     appended = 0
