@@ -220,6 +220,21 @@ def test_what_a_snapshot_needs_is_not_given_up_for_a_spare_segment():
     assert log.head.oldest == 1
 
 
+def test_however_much_a_safe_stop_writes_the_next_start_has_room_and_the_bound_holds():
+    disk, log = filled(1)
+    new = next(each for each in CHAIN[1:] if log.room(len(each.envelope)) != "free" or log.append(each))
+    with pytest.raises(StoreError, match="the log is full"):
+        while True:
+            log.append_last(new)
+            new = CHAIN[log.head.seq]
+    last = log.head.seq
+    disk.cut_at = disk.count  # and it has no time to close
+    for _ in range(3):
+        disk = disk.killed()
+        assert open_log(disk).head.seq == last
+        assert disk.used(FOLDER) <= LEAST
+
+
 def test_what_was_delivered_makes_room_when_that_is_durable_and_a_log_that_says_free_takes_the_record():
     _, log = filled(1)
     log.keep_from(1_000)
