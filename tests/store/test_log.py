@@ -223,10 +223,14 @@ def test_what_a_snapshot_needs_is_not_given_up_for_a_spare_segment():
 def test_however_much_a_safe_stop_writes_the_next_start_has_room_and_the_bound_holds():
     disk, log = filled(1)
     new = next(each for each in CHAIN[1:] if log.room(len(each.envelope)) != "free" or log.append(each))
-    with pytest.raises(StoreError, match="the log is full"):
+
+    def last_records():
         while True:
-            log.append_last(new)
-            new = CHAIN[log.head.seq]
+            log.append_last(CHAIN[log.head.seq])
+
+    assert new.seq == log.head.seq + 1
+    with pytest.raises(StoreError, match="the log is full"):
+        last_records()
     last = log.head.seq
     disk.cut_at = disk.count  # and it has no time to close
     for _ in range(3):
