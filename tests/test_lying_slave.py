@@ -4,6 +4,7 @@ tests/test_liars.py has every lie; here stand those that live in frames and conn
 """
 
 import asyncio
+import contextlib
 import struct
 
 import pytest
@@ -117,33 +118,54 @@ LIES = {
 }  # fmt: skip
 
 
+@contextlib.asynccontextmanager
+async def acting(folder, slave):
+    """Run an agent whose action on a slave has come to an end; yield both."""
+    port = await slave.start()
+    book = BOOK.replace("{risk}", "0.2").replace("{more}", "")
+    text = FAST + SOURCE + RULES + book + POLICY.replace("{more}", "") + approvers()
+    agent = Agent(load(written(folder, text, port)))
+    stop = asyncio.Event()
+    running = asyncio.create_task(agent.run(stop, lambda: None))
+    try:
+        async with asyncio.timeout(60):
+            action = await reached(agent, {"waiting"})
+            letter = seal_approval(answer(action, "approve", "anna", 1, 900), ANNA)
+            agent.mailbox.put(letter, retained=False)
+            yield agent, await reached(agent, ENDS)
+    finally:
+        stop.set()
+        await running
+        agent.close()
+        slave.server.close()
+
+
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
 def test_a_slave_that_lies_on_the_wire_is_judged_by_what_stands_there(tmp_path, lie):
     async def day():
         slave = Slave(lie)
-        port = await slave.start()
-        book = BOOK.replace("{risk}", "0.2").replace("{more}", "")
-        text = FAST + SOURCE + RULES + book + POLICY.replace("{more}", "") + approvers()
-        agent = Agent(load(written(tmp_path, text, port)))
-        stop = asyncio.Event()
-        running = asyncio.create_task(agent.run(stop, lambda: None))
-        try:
-            async with asyncio.timeout(60):
-                action = await reached(agent, {"waiting"})
-                letter = seal_approval(answer(action, "approve", "anna", 1, 900), ANNA)
-                agent.mailbox.put(letter, retained=False)
-                action = await reached(agent, ENDS)
-        finally:
-            stop.set()
-            await running
-            agent.close()
-            slave.server.close()
+        async with acting(tmp_path, slave) as (_, action):
+            pass
         assert action.stage == LIES[lie], action.reason
         assert slave.writes == 1 or action.stage in ("rolled_back", "unknown")
         if action.stage == "verified":
             assert slave.coils == [True] + [False] * 7
         if action.stage == "rolled_back":
             assert slave.coils == [False] * 8
+
+    asyncio.run(day())
+
+
+def test_a_slave_that_does_it_after_it_was_undone_corrects_the_record(tmp_path):
+    async def day():
+        slave = Slave(ignores)
+        async with acting(tmp_path, slave) as (agent, action):
+            assert action.stage == "rolled_back"
+            slave.coils[0] = True
+            corrected = await reached(agent, {"unknown"})
+        assert corrected.id == action.id
+        assert "it came back at" in corrected.reason
+        assert slave.writes == 2, "the write and its inverse, and nothing more"
 
     asyncio.run(day())
 
