@@ -18,7 +18,7 @@ from edge_agent.desk import Post, Refusals, ask, came_back, due, forget, listen,
 from edge_agent.hands import Hands, act, beside, open_interlock, rollback, verify
 from edge_agent.judge.approve import Present, move_entry
 from edge_agent.judge.comparison import Comparisons, compare
-from edge_agent.judge.constrain import Bounds, constrain
+from edge_agent.judge.constrain import Bounds, alike, constrain
 from edge_agent.judge.findings import acknowledge, alarms_of, endings, group
 from edge_agent.judge.lifecycle import Move, moved
 from edge_agent.judge.plan import plan
@@ -425,13 +425,18 @@ def _barred(standing: Standing, action: Action, ground: Ground) -> str:
 
 
 def _vital(site: Site, world: World) -> frozenset[int]:
-    """Return the variables that acting depends on: what is written, interlocks and criteria."""
+    """Return the variables that acting depends on: what is written, interlocks (whoever tells of them) and criteria."""
     policy, books = site.settings.policy, site.settings.playbooks
     if policy is None:
         return frozenset()
     paths = {point.point for point in policy.points} | {lock.variable for lock in policy.interlocks}
     paths |= {criterion.variable for book in books for criterion in book.criteria}
-    return frozenset(number for number, v in world.variables.items() if variable_path(v.entity, v.name) in paths)
+    locks = {lock.variable for lock in policy.interlocks}
+    named = {number: variable_path(v.entity, v.name) for number, v in world.variables.items()}
+    also = {alike(world.variables[number]) for number, path in named.items() if path in locks}
+    return frozenset(
+        number for number, path in named.items() if path in paths or alike(world.variables[number]) in also
+    )
 
 
 def _heard(before: Mapping[int, int], events: Sequence[Event], vital: frozenset[int]) -> Mapping[int, int]:

@@ -162,3 +162,21 @@ def test_a_device_that_is_gone_is_not_looked_for_while_the_plant_waits(tmp_path,
     assert bench.action.stage == "unknown"
     assert bench.plant.asked == looks
     assert (bench.plant.now().mono_ns - before) / 1e9 < 45
+
+
+def test_a_silence_after_the_end_says_nothing_however_the_value_before_it_was(tmp_path):
+    """What was polled in the middle of the action stands in the twin still when the device falls silent."""
+    bench = undone(tmp_path)
+    early = bench.plant.now()._replace(mono_ns=bench.action.held_mono_ms * 1_000_000)
+    bench.plant.pass_time(1)
+    now = bench.plant.now()
+    readings = [
+        Reading(Anchor("meter", "fc1", early), "relay", True),
+        Reading(Anchor("meter", "fc1", now), "relay", None, "bad:timeout"),
+    ]
+    turn = loop.sync(bench.standing, readings, bench.ground, bench.ledger, bench.plant, now)
+    bench.standing, _ = asyncio.run(turn)
+    assert next(
+        s.value for rows in bench.standing.world.states.values() for s in rows.values() if s.quality == "bad:timeout"
+    )
+    assert bench.action.stage == "rolled_back"

@@ -212,3 +212,58 @@ def test_above_a_risk_and_not_at_it_two_must_approve(bench, risk, needed):
     assert approvers_needed(risk, bench.site.settings.policy) == needed
     stern = msgspec.structs.replace(bench.site.settings.policy, two_approvers_above=0.0)
     assert approvers_needed(risk, stern) == (1 if risk == 0 else 2)
+
+
+LOCK = '[[policy.interlocks]]\nvariable = "meter.level"\nis = "below"\nvalue = 150.0\nreason = "the tank is full"\n'
+OTHER = """
+[[sources]]
+name = "{name}"
+{entity}
+kind = "modbus"
+url = "tcp://127.0.0.1:1502"
+points = [ {{{{ name = "level", function = 3, address = 0, type = "uint16", drift = false }}}} ]
+"""
+
+
+@pytest.mark.parametrize(
+    ("entity", "level", "quality", "refused"),
+    [
+        ('entity = "meter"', 900, "good", True),
+        ('entity = "meter"', 100, "good", False),
+        ('entity = "meter"', None, "bad:timeout", False),
+        ("", 900, "good", False),
+    ],
+)
+def test_an_interlock_holds_only_when_no_source_of_the_same_thing_says_no(tmp_path, entity, level, quality, refused):
+    """Two sources disagree: whichever is believed, the plant is not written to while one says that it must not."""
+    text = config(policy=LOCK, extra=OTHER.format(name="second", entity=entity))
+    bench = Bench(tmp_path, text.replace('name = "meter"\n', f'name = "meter"\n{entity}\n', 1))
+    bench.plant.points["volts"] = 400.0
+    bench.plant.pass_time(1)
+    now = bench.plant.now()
+    readings = [Reading(Anchor("meter", "fc4", now), point, value) for point, value in bench.plant.points.items()]
+    readings.append(Reading(Anchor("second", "fc3", now), "level", level, quality))
+    turn = loop.sync(
+        bench.standing, readings, bench.ground, bench.ledger, bench.plant, now, (), loop.Post(seed=b"s" * 32)
+    )
+    bench.standing, report = asyncio.run(turn)
+    if refused:
+        assert bench.actions == []
+        assert "interlock: meter.level@second must be below 150.0: the tank is full" in report.actions["plan_summary"]
+    else:
+        assert stages(bench) == ["waiting"]
+
+
+@pytest.mark.parametrize(("trust", "named"), [("", "meter"), ('trust = "human_note"', "second")])
+def test_a_point_that_two_sources_could_write_is_written_where_it_is_read(tmp_path, trust, named):
+    """The one that has the name: its value is held against limits, so that it must not be the other that is written."""
+    both = OTHER.format(name="second", entity='entity = "meter"').replace(
+        "drift = false", "drift = false, write = {{ range = [0, 1000], daily_budget = 1000 }}"
+    )
+    bench = Bench(
+        tmp_path,
+        config(extra=both).replace('name = "meter"\n', f'name = "meter"\nentity = "meter"\n{trust}\n', 1),
+    )
+    target = bench.ground.writable["meter.level"]
+    (number,) = [n for n, v in bench.standing.world.variables.items() if v.name == "level"]
+    assert (target.source, bench.standing.world.variables[number].source) == (named, named)

@@ -13,7 +13,7 @@ from edge_agent.model.condition import Condition
 from edge_agent.model.layout import variable_path
 from edge_agent.model.reading import GOOD, Value
 from edge_agent.model.site import PointPolicy, PolicySettings
-from edge_agent.model.world import State, World
+from edge_agent.model.world import State, Variable, World, home
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -44,6 +44,8 @@ class _Case(NamedTuple):
     """Those that count: not the one that is judged."""
     asked: Sequence[Plan]
     """The plans of this turn that wait from now on."""
+    others: Mapping[str, Sequence[str]]
+    """By interlock: what other sources call the same thing. Where they disagree, none of them may say no."""
 
     @property
     def points(self) -> Iterator[tuple[str, PointPolicy | None, Value]]:
@@ -97,13 +99,31 @@ def _rule(plan: Plan, world: World, bounds: Bounds, action: Action | None, asked
         for number, v in world.variables.items()
     }
     others = {key: each for key, each in world.actions.items() if action is None or key != action.id}
-    case = _Case(plan, bounds.policy, bounds, states, others, asked)
+    case = _Case(plan, bounds.policy, bounds, states, others, asked, _told_elsewhere(bounds.policy, world))
     reason = next((why for limit in LIMITS for why in limit(case)), None)
     if reason is not None:
         return Ruling(plan, "refuse", reason)
     if action is None:
         return Ruling(plan, "wait", "it writes: somebody must approve it")
     return Ruling(plan, "permit", action.reason)
+
+
+def alike(v: Variable) -> tuple[str, str | None, str]:
+    """Return what two variables of one thing have in common, whichever sources they are from."""
+    return v.point, v.unit, v.kind
+
+
+def _told_elsewhere(policy: PolicySettings, world: World) -> Mapping[str, Sequence[str]]:
+    named = {variable_path(v.entity, v.name): v for v in world.variables.values()}
+    locks = [(lock.variable, named[lock.variable]) for lock in policy.interlocks if lock.variable in named]
+    return {
+        path: [
+            other
+            for other, o in named.items()
+            if o is not v and alike(o) == alike(v) and home(world, o.entity) == home(world, v.entity)
+        ]
+        for path, v in locks
+    }
 
 
 def _known(state: State, number: int, bounds: Bounds) -> State:
@@ -158,8 +178,11 @@ def _interlocks(case: _Case) -> Iterator[str]:
     for lock in case.policy.interlocks:
         condition = Condition(lock.variable, lock.is_, lock.value)
         yield from _unsure(lock.variable, case.states)
-        if lock.variable in case.states and not condition.holds(case.states[lock.variable].value):
-            yield f"interlock: {condition.variable} must be {condition.is_} {condition.value}: {lock.reason}"
+        for path in (lock.variable, *case.others.get(lock.variable, ())):
+            state = case.states.get(path)
+            told = state is not None and (path == lock.variable or state.quality == GOOD)
+            if told and state is not None and not condition.holds(state.value):
+                yield f"interlock: {path} must be {condition.is_} {condition.value}: {lock.reason}"
 
 
 def _busy(case: _Case) -> Iterator[str]:

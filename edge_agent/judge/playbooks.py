@@ -15,7 +15,7 @@ from edge_agent.model.condition import Condition
 from edge_agent.model.finding import Anomaly, Risk
 from edge_agent.model.layout import local_name, record_ref, variable_path
 from edge_agent.model.profile import RegisterPoint
-from edge_agent.model.site import PlaybookSettings, Site
+from edge_agent.model.site import PlaybookSettings, Site, named
 from edge_agent.model.world import World
 
 MOST_CAUSES, MOST_ANCHORS = 8, 32
@@ -42,11 +42,10 @@ class Cause(NamedTuple):
 
 
 def targets(site: Site) -> Mapping[str, Target]:
-    """Return the points that profiles make writable, by `entity.point`."""
+    """Return the points that profiles make writable, by `entity.point`; of the source that has the variable's name."""
     return {
-        variable_path(source.entity, point.name): _target(source.name, point)
-        for source in site.sources
-        for point in source.points
+        variable_path(entity, name): _target(source.name, point)
+        for (entity, name), (source, point) in named(site.sources).items()
         if isinstance(point, RegisterPoint) and point.write is not None
     }
 

@@ -20,6 +20,7 @@ from edge_agent.model.site import (
     Settings,
     Source,
     TriggerSettings,
+    named,
 )
 
 LOOKS = 5
@@ -37,9 +38,8 @@ def rulebook_problems(settings: Settings, sources: Iterable[Source], place: str)
     """Give what is wrong with playbooks and policy, and between them and the rest."""
     sources = list(sources)
     rules: Rules = {
-        variable_path(source.entity, point.name): point.write if isinstance(point, RegisterPoint) else None
-        for source in sources
-        for point in source.points
+        variable_path(entity, name): point.write if isinstance(point, RegisterPoint) else None
+        for (entity, name), (_, point) in named(sources).items()
     }
     entities = {e.id for e in settings.entities} | {local_name(s.entity) for s in sources}
     if settings.policy is not None:

@@ -1,5 +1,6 @@
 """What a person configures, checked: the tables of agent.toml, and the `Site` made of them and the profiles."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -463,6 +464,18 @@ class Source(msgspec.Struct, frozen=True):
         """What kind of source it is to the trust model."""
         kind = str(type(self.settings).__struct_config__.tag)
         return self.settings.trust or _TRUST_BY_KIND.get(kind, "hardware_sensor")
+
+
+def named(sources: Iterable[Source]) -> Mapping[tuple[str, str], tuple[Source, Point]]:
+    """Return which source has the name of each variable, by entity and point: where several give one, the most trusted.
+
+    What is said of `entity.point` is said of that source's: read there, held against limits, and written there.
+    """
+    found: dict[tuple[str, str], tuple[Source, Point]] = {}
+    for source in sorted(sources, key=lambda source: -TRUST_WEIGHTS[source.trust]):
+        for point in source.points:
+            found.setdefault((source.entity, point.name), (source, point))
+    return found
 
 
 class Site(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge_agent.model.action import Operator
 from edge_agent.model.layout import entity_id, local_name
 from edge_agent.model.profile import Point
-from edge_agent.model.site import TRUST_WEIGHTS, Site
+from edge_agent.model.site import Site, named
 from edge_agent.model.world import SAME_AS, Entity, State, Variable, World
 from edge_agent.twin.diff import UNREAD
 
@@ -82,14 +82,10 @@ def _operators(site: Site, before: World) -> Mapping[str, Operator]:
 
 def _definitions(site: Site) -> Iterator[tuple[str, str, str | None, str, str]]:
     """Give each variable. Where several sources give one, the most trusted has its name; the others add their own."""
-    ranked = sorted(site.sources, key=lambda source: -TRUST_WEIGHTS[source.trust])
-    named: dict[tuple[str, str], str] = {}
-    for source in ranked:
-        for point in source.points:
-            named.setdefault((source.entity, point.name), source.name)
+    bearers = named(site.sources)
     for source in site.sources:
         for point in source.points:
-            first = named[source.entity, point.name] == source.name
+            first = bearers[source.entity, point.name][0] is source
             yield (
                 source.entity,
                 point.name if first else f"{point.name}@{source.name}",

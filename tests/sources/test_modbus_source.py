@@ -14,6 +14,7 @@ from edge_agent.model.profile import BusLimits, RegisterPoint, WriteRule
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import ModbusSettings, Source
 from edge_agent.sources.modbus import links
+from edge_agent.sources.modbus.device import Device
 
 QUICK = Seconds(0.05)
 PATIENT = BusLimits(timeout=Seconds(5))
@@ -846,3 +847,27 @@ def test_every_problem_of_every_source_is_listed():
         "sources.a.points.q",
         "sources.b.url",
     ]
+
+
+def test_what_one_firmware_taught_is_not_held_against_another_and_is_recalled_when_it_comes_back():
+    firmware = point("firmware", 0, identity="firmware", kind="state", drift=False)
+    settings = source([], url="tcp://h:1").settings
+    device = Device("m", settings, "box", BusLimits(), [firmware, point("far", 50)], None, [])
+
+    def runs(version):
+        block = next(block for block in device.blocks if block.points[0].name == "firmware")
+        device.answered(block, [(version, "good")])
+
+    def asked():
+        """Return how often `far` is asked: every time, or once a day."""
+        return next(block.every for block in device.blocks if block.points[0].name == "far")
+
+    runs(1)
+    assert device.refused(next(block for block in device.blocks if block.start == 50))
+    assert asked() == 0
+    runs(2)
+    assert asked() == 1
+    runs(1)
+    assert asked() == 0
+    (lesson,) = device.lessons().items()
+    assert lesson[0].endswith("box 1")

@@ -50,6 +50,15 @@ def test_a_gap_is_crossed_only_as_far_as_the_limits_say(gap, wanted):
     assert spans(planned([point(0), point(3)], max_gap=gap)) == wanted
 
 
+def test_a_gap_in_which_the_device_has_nothing_is_not_crossed():
+    points = [point(0), point(3), point(6)]
+    assert spans(plan(points, BusLimits(max_gap=10), "x", [])) == [(3, 0, 7)]
+    found = Findings(frozenset({(0, 3, 4)}), frozenset())
+    assert spans(plan(points, BusLimits(max_gap=10), "x", [], found)) == [(3, 0, 4), (3, 6, 1)]
+    elsewhere = Findings(frozenset({(0, 4, 4), (1, 3, 4)}), frozenset())
+    assert spans(plan(points, BusLimits(max_gap=10), "x", [], elsewhere)) == [(3, 0, 7)]
+
+
 def test_a_read_is_never_longer_than_the_device_bears():
     points = [point(2 * i, "float32") for i in range(30)]
     assert spans(planned(points, max_registers=50)) == [(3, 0, 50), (3, 50, 10)]
