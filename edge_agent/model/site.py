@@ -249,6 +249,7 @@ class ConditionSettings(msgspec.Struct, frozen=True, kw_only=True):
     is_: Literal["above", "below", "equal", "not"] = msgspec.field(name="is")
     value: float | bool | str
     lasting: Seconds = msgspec.field(name="for", default=Seconds(0))
+    """Without a break. It begins anew when the agent starts, for nobody looked meanwhile; `reload` breaks nothing."""
     hysteresis: Annotated[float, Meta(ge=0)] = 0.0
     """By how much a value must come back before the condition counts as broken."""
 
@@ -266,7 +267,7 @@ class ComparisonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """[[comparisons]]: two variables that should agree."""
 
     variable: str
-    """`entity.point`, such as "room.temperature"."""
+    """`entity.point`, such as "room.temperature"; the very source that has the name, for two are held side by side."""
     with_: str = msgspec.field(name="with")
     """The other one: a redundant sensor, or the setpoint."""
     within: float | None = None
@@ -317,6 +318,7 @@ class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True):
     anomaly: str | None = None
     """The name of a detector, such as "shift", or "any"; on `variable`, of at least `severity`."""
     variable: str | None = None
+    """Where several sources give it, that of the most trusted: it has the name, and its alarms are meant."""
     severity: Literal["low", "medium", "high", "critical"] = "medium"
     entity: Name | None = None
     state: Name | None = None
@@ -389,7 +391,10 @@ class PointPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InterlockSettings(CriterionSettings, frozen=True, kw_only=True):
-    """[[policy.interlocks]]: what must hold, with good quality, or nothing is written."""
+    """[[policy.interlocks]]: what must hold, with good quality, or nothing is written.
+
+    Where several sources tell of the same thing, none of them may say otherwise, whichever is believed.
+    """
 
     reason: str
     """Why, for whoever is refused."""

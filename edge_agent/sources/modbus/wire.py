@@ -165,8 +165,8 @@ class Wire(ModbusProtocol):
         """Know nothing yet."""
 
     def callback_new_connection(self) -> ModbusProtocol:
-        """Be nobody's server."""
-        raise NotImplementedError
+        """Be nobody's server: the library asks for this of those that listen, and demands that it be there."""
+        raise AssertionError("a connection that was opened by us listens for nobody")
 
     def callback_disconnected(self, exc: Exception | None) -> None:
         """Let a request whose connection broke fail at once."""
