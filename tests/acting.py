@@ -63,6 +63,30 @@ deadline = "2s"
 if_it_fails = "the relay stays closed"
 {more}
 """
+PUMP_RULES = """
+[[entities]]
+id = "pump"
+type = "pump"
+state = "idle"
+[[transitions]]
+entity = "pump"
+from = "idle"
+to = "running"
+when = {{ variable = "pump.speed", is = "above", value = 1000.0 }}
+[[playbooks]]
+name = "close-valve"
+summary = "close the valve of the pump"
+on = {{ entity = "pump", state = "running" }}
+steps = [{{ point = "pump.valve", value = false, expect = true }}]
+risk = {risk}
+if_it_fails = "the valve stays open"
+[policy]
+request_ttl = "300s"
+[[policy.points]]
+point = "pump.valve"
+range = [0, 1]
+"""
+"""Of the demonstration's plant: its pump runs, and its valve may be closed."""
 POLICY = """
 [policy]
 request_ttl = "60s"

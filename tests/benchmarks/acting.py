@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scenarios")]
 
-from acting import ANNA, approvers
+from acting import ANNA, PUMP_RULES, approvers
 from sites import written
 
 from edge_agent.config import load, load_profile
@@ -37,27 +37,6 @@ unit = 2
 profile = "circulation-pump"
 poll = "100ms"
 {load}
-[[entities]]
-id = "pump"
-type = "pump"
-state = "idle"
-[[transitions]]
-entity = "pump"
-from = "idle"
-to = "running"
-when = {{ variable = "pump.speed", is = "above", value = 1000.0 }}
-[[playbooks]]
-name = "close-valve"
-summary = "close the valve"
-on = {{ entity = "pump", state = "running" }}
-steps = [{{ point = "pump.valve", value = false, expect = true }}]
-risk = 0.2
-if_it_fails = "it stays open"
-[policy]
-[[policy.points]]
-point = "pump.valve"
-range = [0, 1]
-min_interval = "1s"
 """
 LOAD = """
 [[sources]]
@@ -76,7 +55,7 @@ async def one(load_it: bool, flood: int, flood_s: float = 0.0) -> tuple[float, f
     where = await plant.start()
     with tempfile.TemporaryDirectory() as folder:
         text = SITE.replace("{load}", LOAD if load_it else "").replace("{url}", where.modbus_url)
-        text = text.replace("{{", "{").replace("}}", "}")
+        text += PUMP_RULES.format(risk=0.2)
         path = written(Path(folder), "")
         path.write_text(path.read_text() + text + approvers())
         agent = Agent(load(path))

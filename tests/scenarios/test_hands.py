@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from acting import PUMP_RULES
 from peers import Broker
 from test_whole_way import COMMAND, SOURCES, Gateway
 
@@ -14,30 +15,6 @@ from edge_agent.cli.stored import open_folder
 from edge_agent.config import load_profile
 from edge_agent.plant.plant import PUMP_UNIT, Plant
 from edge_agent.seal.squash import unseal_stretch
-
-RULES = """
-[[entities]]
-id = "pump"
-type = "pump"
-state = "idle"
-[[transitions]]
-entity = "pump"
-from = "idle"
-to = "running"
-when = {{ variable = "pump.speed", is = "above", value = 1000.0 }}
-[[playbooks]]
-name = "close-valve"
-summary = "close the valve of the pump"
-on = {{ entity = "pump", state = "running" }}
-steps = [{{ point = "pump.valve", value = false, expect = true }}]
-risk = {risk}
-if_it_fails = "the valve stays open"
-[policy]
-request_ttl = "300s"
-[[policy.points]]
-point = "pump.valve"
-range = [0, 1]
-"""
 
 
 def run(*words):
@@ -70,7 +47,7 @@ async def acting(folder, *keys, risk=0.2, fault=None):
             plant.go_wrong(fault)
         where = await plant.start()
         sources = SOURCES.format(modbus=where.modbus_url, serial=where.serial_path, broker=where.broker_url)
-        gateway = Gateway(folder, sources + RULES.format(risk=risk) + roster(*keys), broker.url)
+        gateway = Gateway(folder, sources + PUMP_RULES.format(risk=risk) + roster(*keys), broker.url)
         try:
             await gateway.start()
             at = ("--url", broker.url, "--world", "w", "--gateway", gateway.data / "keys" / "agent.pub")
