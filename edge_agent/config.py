@@ -180,7 +180,7 @@ def _profile_path(name: str, beside: Path | None) -> Path | None:
 def _read(path: Path, problems: list[Problem], *, others_may_write: bool = False) -> bytes:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not others_may_write:
+        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not others_may_write and not path.is_dir():
             found = f"mode {mode:04o}"
             problems.append(Problem(path.name, found, "a file only its owner may write", f"chmod go-w {path}"))
         with path.open("rb") as file:

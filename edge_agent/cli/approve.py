@@ -149,3 +149,5 @@ def load_operator_key(path: Path) -> PrivateKey:
         if not sys.stdin.isatty():
             raise TrustError(f"{path}: it has a passphrase, and there is no terminal to ask for it on") from error
         return PrivateKey.from_text(text, getpass.getpass(f"passphrase of {path}: ").encode())
+    except TrustError as error:
+        raise TrustError(f"{path}: {error}") from error

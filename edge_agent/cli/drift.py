@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.cli.chart import chart, pens_of, wants_colour, width_of
+from edge_agent.cli.entries import count
 from edge_agent.cli.markup import el
 from edge_agent.cli.page import MOST_PLOTS, Picture, document, drift_card
 from edge_agent.cli.past import past_of
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("variable", nargs="?", metavar="VARIABLE", help="only this one, such as pump.bearing_temp")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the picture as a page, an SVG within")
     parser.add_argument("--json", action="store_true", help="print one JSON object a variable")
-    parser.add_argument("--records", type=int, default=20_000, metavar="N", help="how far back (default 20000)")
+    parser.add_argument("--records", type=count, default=20_000, metavar="N", help="how far back (default 20000)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -89,6 +89,13 @@ class Names:
         )
 
 
+def count(text: str) -> int:
+    """Return a number of things from an argument."""
+    if not text.isdecimal() or len(text) > 12:  # noqa: PLR2004 - more than any log holds
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from 0")
+    return int(text)
+
+
 def rows_of(stretch: Stretch, names: Names) -> Iterator[Row]:
     """Give what a verified record or range says, audit entries first."""
     names.learn(stretch.delta.variables)

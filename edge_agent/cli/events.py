@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.cli.chart import wants_colour
-from edge_agent.cli.entries import instant
+from edge_agent.cli.entries import count, instant
 from edge_agent.cli.stored import Folder, open_folder, walk
 from edge_agent.cli.watch import fitted
 from edge_agent.cli.words import shown
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--severity", choices=SEVERITIES, help="of at least this severity")
     parser.add_argument("--since", type=instant, metavar="TIME", help="by the gateway's clock: 2026-01-31T12:00, UTC")
     parser.add_argument("--until", type=instant, metavar="TIME", help="up to and with this time")
-    parser.add_argument("--newest", type=int, metavar="N", help="of those, the newest N alone")
+    parser.add_argument("--newest", type=count, metavar="N", help="of those, the newest N alone")
     parser.add_argument("--json", action="store_true", help="print canonical events, one JSON object a line")
 
 
@@ -59,13 +59,16 @@ def run(args: argparse.Namespace) -> int:
     if args.newest is not None:
         found = deque(found, maxlen=max(0, args.newest))
     colour = wants_colour() and not args.json
-    for event in found:
+    told = 0
+    for told, event in enumerate(found, 1):  # noqa: B007 - asked for behind the loop
         if args.json:
             print(json.dumps(event, allow_nan=False, ensure_ascii=False))
             continue
         code = _COLOURS.get(event["severity"]) if colour else None
         for line in fitted([in_short(event)]):
             print(line if code is None else f"\033[{code}m{line}\033[0m")
+    if not told:
+        print("edge-agent events: no event is like that", file=sys.stderr)
     return 0
 
 

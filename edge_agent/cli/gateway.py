@@ -70,7 +70,7 @@ class Gateway:
             if not await found.follow(lambda: found.mirror.caught_up, CATCH_UP_S):
                 raise LinkError(
                     f"{args.url}: gateway {args.world} did not answer within {CATCH_UP_S:g} s"
-                    f" (wanted records signed by key {found.key.keyid})"
+                    f" (is that its name, does it run, is {found.key.keyid} its key?)"
                 )
             yield found
 

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edge_agent.cli.chart import wants_colour
-from edge_agent.cli.entries import Filter, Names, Row, in_words, instant, rows_of
+from edge_agent.cli.entries import Filter, Names, Row, count, in_words, instant, rows_of
 from edge_agent.cli.stored import Folder, opened_envelope, place_of, reopened
 from edge_agent.model.errors import TrustError, WireError
 from edge_agent.model.reading import iso_utc
@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = verbs.add_parser("export", help="write records to standard output")
     export.add_argument("--raw", action="store_true", help="the signed bytes, back to back")
     for verb in (show, export):
-        verb.add_argument("--from", dest="first", type=int, default=1, metavar="N", help="the first record")
-        verb.add_argument("--to", dest="last", type=int, metavar="N", help="the last record")
+        verb.add_argument("--from", dest="first", type=count, default=1, metavar="N", help="the first record")
+        verb.add_argument("--to", dest="last", type=count, metavar="N", help="the last record")
     for verb in (show, command, export):
         verb.add_argument("where", type=Path, metavar="WHERE", help="agent.toml or a data_dir")
         verb.add_argument("--key", type=Path, help="the gateway's agent.pub")
@@ -82,9 +82,9 @@ def _verify(folder: Folder, *, as_json: bool) -> int:
 
 
 def _told(verdict: Verdict, folder: Folder) -> Iterator[str]:
-    count = verdict.last - verdict.first + 1
+    number = verdict.last - verdict.first + 1
     signers = ", then ".join(key.keyid for key in folder.key.keys)
-    yield f"{count} records hold, {verdict.first} to {verdict.last}, signed by key {signers}"
+    yield f"{number} records hold, {verdict.first} to {verdict.last}, signed by key {signers}"
     yield f"  {verdict.squashed} of them squashed, the world verified after {verdict.worlds}, {verdict.snapshots} snapshots"
     yield f"  head {verdict.head.hex()}"
     yield "everything holds" if verdict.fault is None else f"FAULT {verdict.fault}"
@@ -109,6 +109,7 @@ def _show(folder: Folder, args: argparse.Namespace, chosen: Filter) -> int:
     if on_terminal:
         head = f"{'record':>8} {'time':24}  {'kind':12} what"
         print(f"\033[1m{head}\033[0m" if wants_colour() else head)
+    told = 0
     while True:
         reached = args.first - 1
         for item in _items(folder, args):
@@ -120,8 +121,11 @@ def _show(folder: Folder, args: argparse.Namespace, chosen: Filter) -> int:
                 code = 1
                 continue
             for row in filter(chosen.takes, rows):
+                told += 1
                 print(_line(row, as_json=args.json))
         if not args.follow or (args.last is not None and reached >= args.last):
+            if not told and not code:
+                print("edge-agent log: no record says anything like that", file=sys.stderr)
             return code
         sys.stdout.flush()
         args.first = reached + 1

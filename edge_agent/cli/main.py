@@ -84,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
     except ConfigError as error:
-        _say("\n".join(map(str, error.problems)) + _next(error))
+        _say("\n".join(map(str, error.problems)) + _next(error, args))
         return 1
     except EdgeAgentError as error:
-        _say(f"edge-agent {args.command}: {error}{_next(error)}")
+        _say(f"edge-agent {args.command}: {error}{_next(error, args)}")
         return DISK_FAILED if isinstance(error, StoreError) else 1
     except KeyboardInterrupt:
         return 130
@@ -124,10 +124,16 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _next(error: EdgeAgentError) -> str:
+def _next(error: EdgeAgentError, args: argparse.Namespace) -> str:
     if str(error).endswith(")"):
         return ""
-    return next((f"\nnext: {words}" for kind, words in NEXT if isinstance(error, kind)), "")
+    if isinstance(error, TrustError) and args.command in ("actions", "approve", "reject"):
+        words = "edge-agent actions list tells what there is, actions show ID all of one; see that AGENT.PUB is the gateway's"
+    elif isinstance(error, ConfigError) and not hasattr(args, "config") and not hasattr(args, "where"):
+        words = f"edge-agent {args.command} --help has an example"
+    else:
+        words = next(words for kind, words in NEXT if isinstance(error, kind))
+    return f"\nnext: {words}"
 
 
 def whole_parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edge_agent import __version__
+from edge_agent.cli.entries import count
 from edge_agent.cli.page import MOST_PLOTS, Picture, Story, page
 from edge_agent.cli.past import Past, past_of
 from edge_agent.cli.status import ask, size
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="where the page goes (default: standard output)"
     )
     parser.add_argument(
-        "--records", type=int, default=20_000, metavar="N", help="how far the past reaches (default 20000)"
+        "--records", type=count, default=20_000, metavar="N", help="how far the past reaches (default 20000)"
     )
     parser.add_argument("--key", type=Path, help="the gateway's agent.pub, as it was taken at installation")
 

@@ -119,7 +119,7 @@ def _connected_socket(host: str, port: int, timeout_s: float, context: ssl.SSLCo
     except socket.gaierror as error:
         raise LinkError(f"cannot resolve {host}: {error.strerror}") from error
     except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
-        raise LinkError(f"cannot connect: {error}") from error
+        raise LinkError(f"cannot connect: {getattr(error, 'strerror', None) or error}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if context is None:
         return sock

@@ -72,7 +72,9 @@ class PublicKey:
         try:
             key = serialization.load_ssh_public_key(text)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise TrustError(f"public key: wanted a line `ssh-ed25519 AAAA…`: {error}") from error
+            raise TrustError(
+                "public key: got something else, wanted a line `ssh-ed25519 AAAA…` (a gateway's is its agent.pub, one's own ends in .pub)"
+            ) from error
         if not isinstance(key, Ed25519PublicKey):
             raise TrustError(f"public key: got {type(key).__name__}, wanted ssh-ed25519")
         return cls(key.public_bytes_raw())
@@ -126,7 +128,7 @@ class PrivateKey:
             hint = "; one with a passphrase needs the library bcrypt: pip install bcrypt"
             raise TrustError(f"private key: {error}{hint}") from error
         except ValueError as error:
-            hint = "" if passphrase is None else " (is the passphrase right?)"
+            hint = " (ssh-keygen -t ed25519 makes one)" if passphrase is None else " (is the passphrase right?)"
             raise TrustError(f"private key: wanted an OpenSSH ed25519 key: {error}{hint}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise TrustError(f"private key: got {type(key).__name__}, wanted ed25519")

@@ -1,5 +1,6 @@
 """Every command at once: help, completion, errors, filters, and terminals that are small, plain or gone."""
 
+import contextlib
 import json
 import os
 import re
@@ -265,6 +266,31 @@ def test_what_a_mirror_prints_is_for_people_and_one_line_whatever_a_device_said(
         in_words(change).strip() for change in changes_between(replace_world(world, entities={meter.id: meter}), world)
     ]
     assert gone == ["0 w:device:meter is gone"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["events", "{at}", "--newest", "-3"], "got '-3', wanted a whole number from 0\nnext: edge-agent events --help"),
+        (["report", "{at}", "--records", "many"], "got 'many', wanted a whole number from 0"),
+        (["events", "{at}", "--entity", "nobody"], "no event is like that"),
+        (["log", "show", "{at}", "--kind", "nothing"], "no record says anything like that"),
+        (["snapshots", "show", "{at}", "5"], "(edge-agent snapshots list WHERE tells of each)"),
+        (["probe", "nonsense", "--profile", "xy-md02"], "next: edge-agent probe --help has an example"),
+        (["profiles", "new", "modbus", "A B"], "next: edge-agent profiles --help has an example"),
+        (["probe", "tcp://127.0.0.1:1", "--profile", "xy-md02"], "cannot connect: Connection refused\nnext: see that it is on"),
+        (["log", "verify", "{at}", "--key", "/dev/null"], "(a gateway's is its agent.pub, one's own ends in .pub)"),
+        (
+            ["approve", "1", "--key", "/etc/hostname", "--url", "mqtt://127.0.0.1", "--world", "w", "--gateway", "{data}/keys/agent.pub"],
+            "/etc/hostname: private key: wanted an OpenSSH ed25519 key",
+        ),
+    ],
+)  # fmt: skip
+def test_a_next_step_fits_what_was_done(gateway, capsys, words, told):
+    places = {"at": gateway[0], "data": gateway[0].parent / "data"}
+    with contextlib.suppress(SystemExit):
+        main([word.format(**places) for word in words])
+    assert told in capsys.readouterr().err
 
 
 def test_there_is_a_next_step_for_every_kind_of_error():

@@ -8,6 +8,7 @@ tests/test_what_we_rely_on.py.
 
 import asyncio
 import logging
+import os
 import ssl
 import struct
 from collections import Counter, deque
@@ -109,7 +110,7 @@ class Wire(ModbusProtocol):
                 self.transport, _ = await self.call_create()
                 await asyncio.sleep(0)  # a port is set up in the loop's next turn, and must not be closed before
         except (OSError, ValueError) as error:  # TimeoutError is one of the former; a port that is no terminal
-            raise LinkError(f"cannot connect: {error or 'no answer'}") from error
+            raise LinkError(f"cannot connect: {_plainly(error)}") from error
 
     @property
     def is_open(self) -> bool:
@@ -176,6 +177,13 @@ class Wire(ModbusProtocol):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+def _plainly(error: OSError | ValueError) -> str:
+    """Return why a connection failed; where asyncio only repeats the address, the system's word for it."""
+    if isinstance(error, OSError) and error.errno is not None and "Connect call failed" in str(error):
+        return os.strerror(error.errno)
+    return str(error) or "no answer"
 
 
 def _parameters(address: Address, tls: ssl.SSLContext | None) -> CommParams:
