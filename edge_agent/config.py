@@ -124,14 +124,16 @@ def examine(path: Path) -> Examined:
 
 
 def data_dir_of(path: Path) -> Path:
-    """Return where the agent of a configuration keeps things, whatever else is wrong in it. Raises ConfigError."""
-    problems: list[Problem] = []
-    raw = _parse(path, _read(path, problems), problems)
-    if raw is not None:
-        agent: AgentSettings | None = check(raw.get("agent", {}), AgentSettings, f"{path.name}: agent", problems)
-        if agent is not None:
-            return Path(_located(agent.data_dir, path))
-    raise ConfigError(problems)
+    """Return where the agent of a configuration keeps things, whatever else is wrong in it.
+
+    Raises ConfigError, with all problems, when it does not say so.
+    """
+    raw = _parse(path, _read(path, []), [])
+    agent = None if raw is None else raw.get("agent")
+    data_dir = agent.get("data_dir") if isinstance(agent, dict) else None
+    if not isinstance(data_dir, str):
+        raise ConfigError(examine(path).problems)
+    return Path(_located(data_dir, path))
 
 
 def _what_holds(raw: dict[str, Any]) -> Settings:

@@ -7,17 +7,14 @@ a snapshot, and gives what is not yet delivered a moment to go out; the rest wai
 
 import asyncio
 import contextlib
-import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edge_agent import __version__
-from edge_agent.judge.comparison import Comparisons
-from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import StoreError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Instant
@@ -29,10 +26,11 @@ from edge_agent.service.changes import Changes
 from edge_agent.service.clock import Clock, boot_id
 from edge_agent.service.frugal import give_back
 from edge_agent.service.inbox import Inbox, limits_of
+from edge_agent.service.learned import grounded, keep, regrounded
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.mailbox import Mailbox
 from edge_agent.service.outlets import Outlets
-from edge_agent.service.reload import Reload, regrounded
+from edge_agent.service.reload import Reload
 from edge_agent.service.runner import Runner, first_of
 from edge_agent.service.status import Life, document
 from edge_agent.service.upstream import Upstream
@@ -41,7 +39,7 @@ from edge_agent.sources import Link
 from edge_agent.store.asks import Asks
 from edge_agent.store.baselines import Baselines
 from edge_agent.store.told import Told
-from edge_agent.sync import Ground, commit, ground, snapshot_of, sync
+from edge_agent.sync import Ground, commit, snapshot_of, sync
 from edge_agent.twin.baseline import baseline
 from edge_agent.twin.diff import diff
 
@@ -53,9 +51,6 @@ DRAIN_S = 2.0
 """How long a stop waits for what is under way upstream; from SIGTERM to exit are at most five seconds, and what is left of an action."""
 CURSOR_EVERY_S = 5.0
 """How often the cursor of what upstream has is written, when no record carries it along."""
-
-COMPARISONS = "comparisons"
-"""Where what was learned of differences stands among the baselines; those of variables have a dot in their names."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,11 +84,7 @@ class Agent:
         self.buses = Buses(site, found, self.inbox, self.clock, lessons)
         self._hands = self.buses.hands
         self._world = baseline(site, self.standing.world)
-        learned = self._baselines.load()
-        kept = {} if learned is None else json.loads(learned)
-        watch = Watch(site.settings.drift, self._world, site, kept)
-        comparisons = Comparisons(site, self._world, kept.get(COMPARISONS))
-        self.ground = ground(site, self._world, watch, store.key, boot_id(), comparisons)
+        self.ground = grounded(self._baselines, site, self._world, store.key, boot_id())
         self._outlets = Outlets(site, self.ledger, self.clock, self._asked_snapshot, self._letter, self.status)
         self._full = False
         self._doubt = store.standing.locked
@@ -189,6 +180,7 @@ class Agent:
         self._life.configured = now
         self.ledger.keep_at_most(site.settings.sync.snapshots_kept)
         await self._outlets.renew(site, found.tables)
+        await self.ledger.work(give_back)
 
     async def turn(self, notes: Iterable[Entry] = ()) -> Report:
         """Make one turn of what has come in."""
@@ -309,24 +301,11 @@ class Agent:
         """Keep a snapshot of the newest record, with the baselines beside it, and send it upstream."""
         snapshot, envelope = await self.ledger.work(lambda: snapshot_of(self.standing, self.ground, reason))
         await self.ledger.keep(snapshot, envelope)
-        await self.ledger.work(self._keep_baselines)
+        await self.ledger.work(lambda: keep(self._baselines, self.ground))
         await self.ledger.work(give_back)
         await self._keep_lessons()
         if self.upstream is not None:
             self.upstream.publisher.publish_snapshot(self._rotations + envelope)
-
-    def _keep_baselines(self) -> None:
-        """Render and keep what was learned, in the disk's thread: no turn is made meanwhile, so nothing moves.
-
-        Piece by piece: one call that renders all of it would hold the interpreter, and the event loop with it, and all
-        that was learned would stand in memory twice.
-        """
-        rows = [f"{json.dumps(name)}: {json.dumps(state)}".encode() for name, state in self._learned()]
-        self._baselines.save(b"{" + b", ".join(rows) + b"}")
-
-    def _learned(self) -> Iterator[tuple[str, object]]:
-        yield from self.ground.watch.states()
-        yield COMPARISONS, self.ground.comparisons.to_state()
 
     def status(self) -> dict[str, Any]:
         """Return how we are: reference/status.schema.json."""

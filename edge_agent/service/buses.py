@@ -29,6 +29,8 @@ class Buses:
         self.runners = [self._runner(link) for link in found]
         self.hands = BusHands(site, self.runners, clock)
         self.lessons = Lessons(lessons, found)
+        self._left: list[Entry] = []
+        """What links passed over that are gone."""
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[Runner, asyncio.Task[NoReturn]] = {}
 
@@ -55,7 +57,8 @@ class Buses:
 
     def take_drops(self) -> list[Entry]:
         """Return entries for what links passed over since the last call."""
-        return [entry for runner in self.runners for entry in runner.take_drops()]
+        left, self._left = self._left, []
+        return left + [entry for runner in self.runners for entry in runner.take_drops()]
 
     def renew(self, site: Site, found: Iterable[Link], kept: frozenset[str]) -> None:
         """Go over to another site at once, without a wait; the sources in `kept` are as they were.
@@ -74,6 +77,7 @@ class Buses:
             self.runners.append(runner or self._runner(link))
         self.hands.renew(site, self.runners)
         self.lessons.follow(runner.link for runner in self.runners)
+        self._left += [entry for runner in before for entry in runner.take_drops()]
         self._restart(before)
 
     def _restart(self, over: Iterable[Runner]) -> None:

@@ -78,16 +78,16 @@ def named_files(site: Site) -> dict[str, str]:
     }
 
 
-def refusals(was: Site, now: Site) -> Iterator[Problem]:
+def refusals(was: Site, now: Site, place: str) -> Iterator[Problem]:
     """Give what a running agent cannot take up: where it keeps things, who it is, and how much it may keep."""
     pairs = [
         ("agent.world_id", was.settings.agent.world_id, now.settings.agent.world_id),
         ("agent.data_dir", was.settings.agent.data_dir, now.settings.agent.data_dir),
         ("upstream.buffer.max_bytes", _buffer(was).max_bytes, _buffer(now).max_bytes),
     ]
-    for place, before, after in pairs:
+    for key, before, after in pairs:
         if before != after:
-            yield Problem(f"agent.toml: {place}", shown(after), f"{shown(before)}, with which it runs", RESTART)
+            yield Problem(f"{place}{key}", shown(after), f"{shown(before)}, with which it runs", RESTART)
 
 
 def _buffer(site: Site) -> BufferSettings:

@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from edge_agent.judge.comparison import Comparisons
 from edge_agent.judge.lifecycle import UNDER_WAY
-from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import Problem
 from edge_agent.model.record import Fact
 from edge_agent.model.site import Site
@@ -25,8 +23,7 @@ from edge_agent.service.local import say, user_of
 from edge_agent.service.notify import READY, RELOADING
 from edge_agent.sources import Clock, Link
 from edge_agent.store.disk import user_name
-from edge_agent.sync import Ground, Standing, ground
-from edge_agent.twin.baseline import baseline
+from edge_agent.sync import Standing
 
 BY_SIGNAL = "signal"
 _MOST_WORDS = 20
@@ -39,7 +36,6 @@ Json = dict[str, Any]
 class Running(Protocol):
     """What a reload needs of the agent."""
 
-    ground: Ground
     standing: Standing
     clock: Clock
 
@@ -129,7 +125,7 @@ class Reload:
         if found.site is None or found.problems:
             return self._refused(found.problems)
         was, now = self._running, await asyncio.to_thread(configured, found.site)
-        problems = list(refusals(was.site, now.site))
+        problems = list(refusals(was.site, now.site, f"{self.path.name}: "))
         if problems:
             return self._refused(problems)
         differs = changes(was, now)
@@ -172,24 +168,3 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:  # whoever needs it says so
         return ""
-
-
-def regrounded(before: Ground, standing: Standing, site: Site) -> tuple[Ground, Standing, World]:
-    """Return the ground of another site, what is handed to the next turn there, and the world in line with it.
-
-    What was learned, what is held and who disagrees go on where what they rest on is as it was, as over a restart.
-    """
-    world = baseline(site, standing.world)
-    learned = {monitor.subject.path: monitor for monitor in before.watch.monitors.values()}
-    watch = Watch(site.settings.drift, world, site, learned)
-    comparisons = Comparisons(site, world, before.comparisons.to_state())
-    after = ground(site, world, watch, before.key, before.boot, comparisons)
-    held = {before.rules[place]: since for place, since in standing.holding.items()}
-    return (
-        after,
-        standing._replace(
-            holding={place: held[rule] for place, rule in enumerate(after.rules) if rule in held},
-            heard={number: ms for number, ms in standing.heard.items() if number in world.variables},
-        ),
-        world,
-    )

@@ -6,6 +6,7 @@ import json
 import signal
 import struct
 import subprocess
+from urllib.request import urlopen
 
 import pytest
 from peers import Broker, free_port
@@ -119,8 +120,8 @@ class Changing(Gateway):
         (folder / "level.toml").write_text(PROFILE)
         (folder / "level.toml").chmod(0o600)
 
-    def write(self, sources, head=""):
-        text = f'[agent]\nworld_id = "w"\ndata_dir = "{self.data}"\n[sync]\ninterval = "100ms"\n'
+    def write(self, sources, head="", more=""):
+        text = f'[agent]\nworld_id = "w"\ndata_dir = "{self.data}"{more}\n[sync]\ninterval = "100ms"\n'
         self.config.write_text(text + head + sources)
 
     async def edge(self, *words):
@@ -221,7 +222,7 @@ def test_a_bad_file_changes_nothing_says_all_that_check_says_and_is_told_once(tm
         async with plant.served(), running(tmp_path, plant, plant.unit("tank", 1)) as agent:
             await plant.asks(1, 2)
             bad = plant.unit("tank", 1, "fast") + plant.unit("pond", 2).replace("level.toml", "leval.toml")
-            agent.write(bad, '[metrics]\nport = "high"\n')
+            agent.write(bad, '[metrics]\nport = "high"\n', '\nname = "mine"')
             checked, refused = await agent.edge("check"), await agent.reload()
             status = await agent.edge("status")
             before = len(plant.asked)
@@ -229,9 +230,13 @@ def test_a_bad_file_changes_nothing_says_all_that_check_says_and_is_told_once(tm
             await plant.asks(1, 3)
             text = await told(agent, "not taken up", 2)
             good = plant.unit("tank", 1) + plant.unit("pond", 2)
-            agent.write(good)
+            port = free_port()
+            agent.write(good, f"[metrics]\nport = {port}\n")
             agent.process.send_signal(signal.SIGHUP)
             await plant.asks(2, 2)
+            await told(agent, "taken up, asked by signal", 1)
+            figures = await asyncio.to_thread(urlopen, f"http://127.0.0.1:{port}/metrics", timeout=60)
+            assert b"edge_agent_uptime_seconds" in figures.read()
             nothing, applied = await agent.reload(), await agent.edge("status")
             entries = await agent.entries("configuration")
             return checked, refused, status, before, text, plant, nothing, applied, entries, agent.log()
@@ -240,18 +245,20 @@ def test_a_bad_file_changes_nothing_says_all_that_check_says_and_is_told_once(tm
     assert checked.returncode == refused.returncode == 1
     *problems, total = checked.stdout.splitlines()
     assert [line for line in refused.stdout.splitlines() if line in problems] == problems
-    assert len(problems) == 3
-    assert total.startswith("3 problems in ")
+    assert len(problems) == 4
+    assert total.startswith("4 problems in ")
     assert refused.stdout.splitlines()[-1].endswith("agent.toml: nothing was changed")
     assert status.returncode == 0, "an agent runs, whatever stands in the file"
     assert "is not applied: run edge-agent reload" in " ".join(status.stdout.split())
     assert 2 not in plant.asked[:before]
-    assert [line.count("got") for line in text.splitlines() if "not taken up" in line] == [3, 3], "a line each time"
+    assert [line.count("got") for line in text.splitlines() if "not taken up" in line] == [4, 4], "a line each time"
     assert plant.connections == 1
     assert "nothing has changed" in nothing.stdout
     assert "is not applied" not in applied.stdout
-    assert [(each["facts"]["by"], each["facts"]["changed"]) for each in entries] == [("signal", "sources.pond added")]
-    assert log.count("taken up, asked by signal: sources.pond added") == 1
+    assert [(each["facts"]["by"], each["facts"]["changed"]) for each in entries] == [
+        ("signal", "sources.pond added, metrics added")
+    ]
+    assert log.count("taken up, asked by signal: sources.pond added, metrics added") == 1
 
 
 async def told(agent, words, times):

@@ -12,13 +12,16 @@ from sites import METER, site
 from worlds import KEY
 
 from edge_agent.config import load
+from edge_agent.judge.comparison import Comparisons
 from edge_agent.judge.watch import Watch
 from edge_agent.model.reading import Anchor, Event, Instant
 from edge_agent.service.buses import Buses
 from edge_agent.service.changes import RESTART, Configured, changes, refusals
 from edge_agent.service.inbox import Inbox, limits_of
-from edge_agent.service.reload import configured, in_short, regrounded
+from edge_agent.service.learned import regrounded
+from edge_agent.service.reload import configured, in_short
 from edge_agent.service.wiring import links
+from edge_agent.sources.modbus.bus import ModbusBus
 from edge_agent.store.baselines import Baselines
 from edge_agent.sync import Standing, ground
 from edge_agent.twin.baseline import baseline, empty_world
@@ -107,10 +110,10 @@ def test_what_a_running_agent_cannot_take_up_is_refused_by_name(tmp_path, old, n
     was = found(tmp_path, UPSTREAM + METER).site
     path = tmp_path / "agent.toml"
     path.write_text(path.read_text().replace(old, new, 1))
-    (problem,) = refusals(was, load(path))
+    (problem,) = refusals(was, load(path), "agent.toml: ")
     assert problem.place == f"agent.toml: {place}"
     assert problem.hint == RESTART
-    assert list(refusals(was, was)) == []
+    assert list(refusals(was, was, "")) == []
 
 
 def test_many_changes_are_told_in_short():
@@ -140,7 +143,7 @@ TABLES = {
     "tank": '[[entities]]\nid = "tank"\ntype = "device"\nstate = "idle"\ncriticality = 0.{unit}\n'
     '[[transitions]]\nentity = "tank"\nfrom = "idle"\nto = "full"\n'
     'when = {{ variable = "tank.level", is = "above", value = {limit} }}\n',
-    "well": '[[comparisons]]\nvariable = "well.level"\nwith = "well.level2"\n',
+    "well": '[[comparisons]]\nvariable = "well.level"\nwith = "tank.level"\n',
     "": '[drift]\nfalse_alarm_every = "{unit}d"\n',
 }
 fields = st.fixed_dictionaries(
@@ -163,6 +166,8 @@ def texts(draw):
         parts.insert(0, TABLES[""].format(**draw(fields)))
     if "tank" in names and draw(st.booleans()):
         parts.append(TABLES["tank"].format(**draw(fields)))
+    if {"tank", "well"} <= {*names} and draw(st.booleans()):
+        parts.append(TABLES["well"])
     return "".join(parts).replace("{", "{{").replace("}", "}}")
 
 
@@ -171,23 +176,32 @@ class Bench:
 
     clock = FakeClock(0)
 
-    def __init__(self, folder, site, world=None, learned=None):
+    def __init__(self, folder, site, world=None, learned=(None, None)):
         self.folder = folder
         self.inbox = Inbox(limits=limits_of(site.sources))
         found = links(site.sources, self.clock)
         self.buses = Buses(site, found, self.inbox, self.clock, Baselines(folder / "lessons.json", what="lessons"))
         self.world = baseline(site, world or empty_world("w"))
-        watch = Watch(site.settings.drift, self.world, site, learned)
-        self.ground = ground(site, self.world, watch, KEY, b"boot")
+        statistics, differences = learned
+        watch = Watch(site.settings.drift, self.world, site, statistics)
+        self.ground = ground(site, self.world, watch, KEY, b"boot", Comparisons(site, self.world, differences))
         self.standing = Standing(self.world, {}, b"", {}, frozenset())
 
     def live(self):
         """Let it read, so that there is something that may be lost."""
         for second in range(200):
             at = Instant(second * 1000, second * 10**9, True)
-            self.ground.watch.observe(
-                [Event(n, float(second % 7), "good", Anchor("x", "y", at)) for n in self.world.variables]
-            )
+            events = [Event(n, n + float(second % 7), "good", Anchor("x", "y", at)) for n in self.world.variables]
+            self.ground.watch.observe(events)
+            self.ground.comparisons.observe(events)
+
+    def owners(self):
+        return {poll.source: runner for runner in self.buses.runners for poll in runner.link.polls}
+
+    def devices(self):
+        return {
+            name: d for r in self.buses.runners if isinstance(r.link, ModbusBus) for name, d in r.link.devices.items()
+        }
 
     def take_up(self, was, now):
         differs = changes(Configured(was, {}), Configured(now, {}))
@@ -206,7 +220,7 @@ class Bench:
             "limits": self.inbox._limits,
             "world": self.world,
             "ground": ground._replace(key=None, watch=None, comparisons=None),
-            "learned": json.loads(json.dumps(ground.watch.to_state())),
+            "learned": json.loads(json.dumps([ground.watch.to_state(), ground.comparisons.to_state()])),
         }
 
 
@@ -218,13 +232,13 @@ def test_taking_up_a_difference_comes_to_what_a_start_with_the_new_file_comes_to
         was, now = site(folder, before), site(folder, after)
         bench = Bench(folder, was)
         bench.live()
-        learned = json.loads(json.dumps(bench.ground.watch.to_state()))
+        learned = json.loads(json.dumps(bench.told()["learned"]))
         fresh = Bench(folder, now, bench.world, learned)
-        runners = {poll.source: runner for runner in bench.buses.runners for poll in runner.link.polls}
+        runners, devices = bench.owners(), bench.devices()
         differs = bench.take_up(was, now)
         assert bench.told() == fresh.told()
-        after_it = {poll.source: runner for runner in bench.buses.runners for poll in runner.link.polls}
         for source in differs.kept:
-            alone = all(poll.source in differs.kept for poll in runners[source].link.polls)
-            if alone or source in ("tank", "well"):
-                assert after_it[source] is runners[source], "what did not change is not opened anew"
+            if source in ("tank", "well"):
+                assert bench.devices()[source] is devices[source], "what it taught is not forgotten"
+            if source in ("tank", "well", "line", "site") or {"room", "hall"} <= differs.kept:
+                assert bench.owners()[source] is runners[source], "what did not change is not opened anew"

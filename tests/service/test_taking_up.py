@@ -13,9 +13,10 @@ from edge_agent.cli.inspection import inspect
 from edge_agent.cli.main import main
 from edge_agent.config import load
 from edge_agent.model.record import Entry
+from edge_agent.service.learned import regrounded
 from edge_agent.service.local import answering
 from edge_agent.service.notify import READY
-from edge_agent.service.reload import Reload, regrounded
+from edge_agent.service.reload import Reload
 from edge_agent.sync import commit
 from edge_agent.twin.diff import diff
 
@@ -32,7 +33,6 @@ class Held:
             bench.folder / "agent.toml", bench.site, inspect, lambda: self.heard.append("wake"), self.heard.append
         )
 
-    ground = property(lambda self: self.bench.ground)
     standing = property(lambda self: self.bench.standing)
 
     def clock(self):
@@ -193,6 +193,11 @@ def test_without_an_agent_the_command_says_so_and_what_to_do(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "no agent is running here" in told
     assert "agent.data_dir: one that runs with another" in told
-    path.write_text("[agent\n")
-    assert main(["reload", str(path)]) == 1
-    assert "wanted TOML" in capsys.readouterr().err
+    for text, told in (
+        ("[agent\n", ["wanted TOML"]),
+        ("x = 1\n[agent]\ndata_dir = 5\n", ["unknown key", "data_dir", "world_id"]),
+    ):
+        path.write_text(text)
+        assert main(["reload", str(path)]) == 1
+        found = capsys.readouterr().err
+        assert all(word in found for word in told), "all that is wrong, where nobody can be asked"
