@@ -225,6 +225,8 @@ def _parse(path: Path, text: bytes, problems: list[Problem]) -> dict[str, Any] |
         problems.append(_not_utf_8(path, text, error.start))
     except tomllib.TOMLDecodeError as error:
         problems.append(_not_toml(path, lines, str(error)))
+    except (ValueError, RecursionError) as error:  # digits, or tables in tables, beyond what Python takes
+        problems.append(Problem(path.name, str(error), "TOML"))
     return None
 
 

@@ -67,6 +67,8 @@ OTHER_BYTES = [
     ("what a power cut leaves", TEXT.encode() + bytes(512), "got NUL bytes", "write it anew"),
     ("Latin-1", "[agent] # ä\n# ü".encode("latin-1"), "agent.toml: line 1: got the byte 0xe4", "save it as"),
     ("nothing", b"", "agent.toml: got an empty file", "agent.toml is one to begin with"),
+    ("lists in lists", b"x = " + b"[" * 9000, "agent.toml: got maximum recursion depth exceeded", "wanted TOML"),
+    ("a number without end", b"x = " + b"9" * 9000, "agent.toml: got Exceeds the limit", "wanted TOML"),
 ]
 
 

@@ -133,6 +133,7 @@ class Agent:
                 self._outlets.start(group, self._data, None if reload is None else reload.answer)
                 cursor = group.create_task(self._keep_cursor(), name="cursor")
                 while not await self._has_room():
+                    await self._heed_reload(room=False)
                     self._turned()
                     if await _set_before(stop, asyncio.get_running_loop().time() + self.site.settings.sync.interval):
                         break
@@ -165,6 +166,10 @@ class Agent:
             self.buses.stop()
         await self._keep_snapshot("stop")
         return report
+
+    async def _heed_reload(self, *, room: bool) -> None:
+        if self._reload is not None:
+            await self._reload.between_turns(self, room=room)
 
     async def take_up(self, site: Site, links: Sequence[Link], found: Changes, facts: dict[str, Fact]) -> None:
         """Go over to another configuration, between two turns. Raises StoreError.
@@ -251,8 +256,7 @@ class Agent:
             room = await self._has_room()
             if room:
                 await self.turn()
-            if self._reload is not None:
-                await self._reload.between_turns(self, room=room)
+            await self._heed_reload(room=room)
             self._turned()
             now_s, settings = loop.time(), self.site.settings.sync
             if now_s >= kept_s + settings.snapshot_every or settings.mode == "full":

@@ -13,6 +13,7 @@ from edge_agent.cli.inspection import inspect
 from edge_agent.cli.main import main
 from edge_agent.config import load
 from edge_agent.model.record import Entry
+from edge_agent.service.agent import Agent
 from edge_agent.service.learned import regrounded
 from edge_agent.service.local import answering
 from edge_agent.service.notify import READY
@@ -130,6 +131,25 @@ def test_a_comment_is_a_new_digest_and_a_record_that_says_so(tmp_path):
     assert facts["was"] != facts["config"]
 
 
+def test_a_condition_that_holds_goes_on_holding_wherever_its_rule_stands_now(tmp_path):
+    bench = Bench(tmp_path, config().replace("value = 300.0 }}", 'value = 300.0, for = "1h" }}'))
+    held = Held(bench)
+    bench.turn(volts=400.0)
+    ((place, since),) = bench.standing.holding.items()
+    first = '[[transitions]]\nentity = "meter"\nfrom = "cold"\nto = "off"\n'
+    first += 'when = {{ variable = "meter.volts", is = "below", value = 1.0 }}\n'
+    text = bench.text.replace("[[transitions]]", first + "[[transitions]]", 1)
+    written(tmp_path, text)
+    held.reload.ask()
+    held.between_turns()
+    assert held.taken == [("transitions changed",)]
+    assert bench.standing.holding == {place + 1: since}
+    written(tmp_path, text.replace('for = "1h"', 'for = "2h"'))
+    held.reload.ask()
+    held.between_turns()
+    assert bench.standing.holding == {}, "another rule begins to count anew"
+
+
 @pytest.mark.parametrize("ends", ["before a record", "after a record"])
 def test_a_reload_that_ends_the_process_leaves_a_chain_that_a_start_goes_on_from(tmp_path, ends):
     bench = Bench(tmp_path)
@@ -201,3 +221,27 @@ def test_without_an_agent_the_command_says_so_and_what_to_do(tmp_path, capsys):
         assert main(["reload", str(path)]) == 1
         found = capsys.readouterr().err
         assert all(word in found for word in told), "all that is wrong, where nobody can be asked"
+
+
+def test_an_agent_whose_log_is_full_when_it_starts_says_so_to_who_wants_a_reload(tmp_path):
+    path = written(tmp_path, METER)
+    agent = Agent(load(path))
+    reload = Reload(path, agent.site, inspect, agent.inbox.urgent.set)
+    told = reload.ask()
+
+    async def full():
+        return False
+
+    async def day():
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.run(stop, lambda: pytest.fail("it never serves"), reload=reload))
+            found = await told.get()
+            stop.set()
+        return found
+
+    agent.ledger.has_room = full
+    try:
+        assert "the log is full" in asyncio.run(day())["waits"]
+    finally:
+        agent.close()
