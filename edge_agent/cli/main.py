@@ -149,6 +149,10 @@ def whole_parser() -> argparse.ArgumentParser:
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Help that fits the terminal: paragraphs are filled anew, what is indented stays as it is written."""
 
+    def __init__(self, prog: str) -> None:
+        # argparse would ask shutil, and load two compressors with it, though a service shows no help.
+        super().__init__(prog, width=_columns() - 2)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         parts = text.split("\n\n")
         return "\n\n".join(
@@ -157,6 +161,16 @@ class _Help(argparse.RawDescriptionHelpFormatter):
             else textwrap.fill(part, width, initial_indent=indent, subsequent_indent=indent)
             for part in parts
         )
+
+
+def _columns() -> int:
+    """Return the width of the terminal, which COLUMNS overrides; 80 where there is none."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    return 80
 
 
 class _Parser(argparse.ArgumentParser):
@@ -172,6 +186,7 @@ def _parser(called: Iterable[str]) -> argparse.ArgumentParser:
         prog="edge-agent",
         description="Reads a plant, keeps its digital twin, notices drift, and proves what it says.",
         epilog="example: edge-agent check /etc/edge-agent/agent.toml",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -115,7 +115,9 @@ def _secret(file: str | None, variable: str | None) -> str | None:
 def _connected_socket(host: str, port: int, timeout_s: float, context: ssl.SSLContext | None) -> socket.socket:
     """Return a connected socket, with TLS and the server's name verified when there is a context. Blocks."""
     try:
-        sock = socket.create_connection((host, port), timeout_s)
+        # As bytes where it is ASCII: of text Python makes an international name, with tables of half a megabyte.
+        name = host.encode() if host.isascii() else host
+        sock = socket.create_connection((name, port), timeout_s)  # type: ignore[arg-type] # getaddrinfo takes both
     except socket.gaierror as error:
         raise LinkError(f"cannot resolve {host}: {error.strerror}") from error
     except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
