@@ -376,6 +376,22 @@ def test_a_log_that_ends_before_a_known_record_goes_on_behind_it_and_names_the_h
     assert [(hole.first, hole.last, hole.reason) for hole in log.holes] == [(4, 7, "missing")]
 
 
+def test_a_record_that_was_put_in_the_place_of_another_is_named_though_its_frame_and_signature_hold():
+    disk, log = filled(4, max_bytes=1 << 20)
+    log.close()
+    disk = disk.killed()
+    segment = disk.files[FOLDER / "00000001.seg"]
+    whole, own = bytes(segment.medium), frame(RECORD, CHAIN[1].envelope)
+    forged = frame(RECORD, record(2, bytes([7]) * 32).envelope)
+    assert len(forged) == len(own)
+    segment.medium = whole.replace(own, forged)
+    segment.cache[:] = segment.medium
+    log = inspected(open_log(disk, 1 << 20))
+    at = [whole.index(frame(RECORD, CHAIN[n].envelope)) for n in (1, 2)]
+    assert log.holes == ((1, at[0], 2, 2, "unlinked"), (1, at[1], 3, 3, "unlinked"))
+    assert log.head[:2] == (4, CHAIN[3].digest)
+
+
 def test_a_deleted_segment_is_named_as_a_hole():
     disk, log = filled(30, max_bytes=1 << 20)
     gone = log._shelf.segments[1]
