@@ -135,6 +135,19 @@ def test_late_records_of_another_chain_are_a_fork_also_when_only_what_follows_th
         follow(follower, other, first=9)
 
 
+def test_a_late_range_that_is_ours_before_the_snapshot_and_another_chain_after_it_is_a_fork():
+    gateway, other = gateway_of(9), gateway_of(9)
+    follower = begun_at(gateway)
+    for n in range(3):
+        gateway.measure(flow=n)
+        other.measure(flow=10 + n)
+    follow(follower, gateway, first=10)
+    other.squash(4, 12)
+    with pytest.raises(TrustError, match="a fork of the chain: it says that record 10 is"):
+        follow(follower, other, first=4)
+    assert stretch(follower) == (10, 12)
+
+
 def test_late_records_that_somebody_else_signed_or_that_speak_of_another_world_are_refused():
     gateway = gateway_of(9)
     for other, why in ((Gateway(key=OTHER_KEY), "signed by key"), (Gateway("elsewhere"), "got world")):
