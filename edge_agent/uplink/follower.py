@@ -8,7 +8,7 @@ One that begins at a snapshot has not seen what stands before it. Records from t
 nothing in the world changes by them, their audit entries are told, and where they join what is known, `past` grows.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,7 +31,8 @@ from edge_agent.uplink.place import Place
 _REMEMBERED = 4096
 """Digests of so many records are kept, to tell a repetition from a fork: 32 bytes each."""
 _APART = 8
-"""Stretches apart from the present that are remembered until somebody asks for them."""
+"""So many stretches apart from the present are remembered until somebody asks for them. The first ones, for it is the
+oldest records that a gateway waits for; the others come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Follower:
         """From which record on each was verified, and the digest of the one before it."""
         self._late: Span | None = None
         """What was verified of the records before `_since`, as far as it is one stretch."""
-        self._apart: deque[Span] = deque(maxlen=_APART)
+        self._apart: list[Span] = []
 
     @property
     def seq(self) -> int:
@@ -268,12 +269,16 @@ class Follower:
         if late is not None and (span.first, span.prev) == (late.last + 1, late.digest):
             span = span._replace(first=late.first, prev=late.prev)
         elif late is not None:
-            self._apart.append(late)
+            self._put_apart(late)
         self._late = span
         if span.last == self._since - 1:
             self._since, self._before, self._late = span.first, span.prev, None
         self.counts["late"] += 1
         return [AuditTold(told.entry, told.at_ms, told.seq) for told in stretch.audit if told.seq <= last]
+
+    def _put_apart(self, span: Span) -> None:
+        if len(self._apart) < _APART:
+            self._apart.append(span)
 
     def _check_world(self, where: str, world_id: str) -> None:
         if world_id != self.world.world_id:
@@ -319,7 +324,7 @@ class Follower:
             [DetailMissed(self.seq + 1, world.version, "snapshot", world.version)] if self.seq else []
         )
         if self.past.first <= self.past.last:
-            self._apart.append(self.past)
+            self._put_apart(self.past)
         self._since, self._before, self._late = world.version + 1, snapshot.head, None
         self._move(world, entity_digests(world))
         self._records.clear()  # what lies between is not known, so nothing older can be compared

@@ -90,6 +90,19 @@ def test_where_records_are_missing_in_between_what_is_on_either_side_is_told_apa
     assert stretch(follower) == (3, 20), "a second time they came whole"
 
 
+def test_however_many_stretches_there_are_each_time_more_of_them_are_signed_for():
+    gateway, firsts = gateway_of(90), range(1, 88, 3)
+    follower, waiting, passes = begun_at(gateway), list(firsts), 0
+    while waiting:
+        passes += 1
+        assert passes < 6
+        for first in waiting:
+            follow(follower, gateway, first=first, last=first + 1)
+        for span in follower.take_apart():
+            if waiting and span.first <= waiting[0]:  # as a gateway releases
+                waiting.pop(0)
+
+
 def test_who_was_led_over_a_gap_by_a_snapshot_still_signs_for_what_was_before_it():
     gateway, follower = gateway_of(20), Follower("plant", KEY.public)
     follow(follower, gateway, last=5)
