@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         mirror = Mirror(args.url, args.world, key, access_of(args), signs, keeps)
     except (TrustError, WireError) as error:
-        hint = "to begin anew, remove it"
-        wanted = f"a mirror's place in the chain of {args.world!r}"
-        raise ConfigError([Problem(f"--state {args.state}", str(error), wanted, hint)]) from error
+        got = str(error).removeprefix("place: got ")
+        wanted = f"a mirror's place in the chain of {args.world!r} with key {key.keyid}"
+        raise ConfigError([Problem(f"--state {args.state}", got, wanted, "to begin anew, remove it")]) from error
     if mirror.lied:
         lie = f"the gateway lied before: whom to believe is for a person to decide (to begin anew, remove {args.state})"
         return _lie(lie, as_json=args.json)

@@ -57,16 +57,15 @@ def place_bytes(place: Place) -> bytes:
 def place_in(kept: bytes, world_id: str, key: PublicKey) -> Place:
     """Return the place that was kept. Raises WireError when it is none, TrustError when it is another gateway's."""
     if hashlib.sha256(kept[_SUM_BYTES:]).digest() != kept[:_SUM_BYTES]:
-        raise WireError(f"place: got {len(kept)} bytes that do not hold their own sum: damaged, or no place at all")
+        raise WireError(f"place: got {len(kept)} bytes that do not hold their own sum")
     raw = unpack(kept[_SUM_BYTES:])
     if not isinstance(raw, dict) or raw.keys() != _FIELDS.keys() or raw["v"] != _VERSION:
-        raise WireError(f"place: wanted a map of {', '.join(_FIELDS)}, with v = {_VERSION}")
+        raise WireError(f"place: got something else than a map of {', '.join(_FIELDS)}, with v = {_VERSION}")
     found = {name: as_type(raw[name], wanted, f"place.{name}") for name, wanted in _FIELDS.items()}
     keys = _keys(PublicKey(found["key"]), found["rotations"], world_id)
     snapshot = snapshot_in(found["snapshot"])
     if snapshot.world.world_id != world_id or keys.find(key.keyid) is None:
-        got = f"gateway {snapshot.world.world_id[:80]!r} with key {keys.keyid}"
-        raise TrustError(f"place: got one of {got}, wanted {world_id!r} with key {key.keyid}")
+        raise TrustError(f"place: got one of gateway {snapshot.world.world_id[:80]!r} with key {keys.keyid}")
     return Place(snapshot, found["since"], found["before"], keys, found["lied"])
 
 

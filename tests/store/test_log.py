@@ -2,11 +2,13 @@ import errno
 
 import pytest
 from faulty_disk import FaultyDisk, PowerCut
-from small import CHAIN, FOLDER, LEAST, SEGMENT, check_items, inspected, open_log, record, seqs, squash
+from small import CHAIN, FOLDER, KEY, LEAST, SEGMENT, check_items, inspected, open_log, record, seqs, squash
 
 from edge_agent.model.errors import StoreError
 from edge_agent.model.record import ZERO_DIGEST, Sealed
+from edge_agent.seal.squash import merge, seal_stretch
 from edge_agent.store.frames import RECORD, frame
+from edge_agent.twin.diff import compose
 
 
 def filled(count, disk=None, **kwargs):
@@ -249,6 +251,22 @@ def test_what_was_delivered_makes_room_when_that_is_durable_and_a_log_that_says_
     assert log.room(len(new.envelope)) == "free"
     log.append(new)
     assert log.head.seq == new.seq
+
+
+@pytest.mark.parametrize("wrong", [{"prev": b"\x07" * 32}, {"digests": bytes(32)}, {"first": 2}])
+def test_a_range_that_does_not_stand_for_the_records_it_is_to_replace_is_refused(wrong):
+    _, log = filled(60, max_bytes=1 << 20)
+    work = log.squash_candidates()
+    stretch = merge(work.envelopes, KEY.public, compose)
+    if "digests" in wrong:
+        wrong = {"digests": (*stretch.digests[:-1], wrong["digests"])}
+    if "first" in wrong:
+        wrong |= {"digests": stretch.digests[1:]}
+    before = seqs(log)
+    with pytest.raises(StoreError, match="where a range is to"):
+        log.replace(work.first, work.last, seal_stretch(stretch._replace(**wrong), KEY))
+    assert seqs(log) == before
+    assert squash(log)
 
 
 def test_undelivered_records_fill_the_log_are_squashed_and_at_last_refuse_audit():
