@@ -36,8 +36,10 @@ async def answering(path: Path, answer: Answer) -> AsyncIterator[None]:
                 await answer(writer)
         asking.discard(writer)
 
-    server = await asyncio.start_unix_server(asked, sock=_listening(path))
+    # Nothing is waited for before `try`: who is cancelled there leaves no socket behind.
+    server = await asyncio.start_unix_server(asked, sock=_listening(path), start_serving=False)
     try:
+        await server.start_serving()
         yield
     finally:
         server.close()
