@@ -31,8 +31,9 @@ from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.mailbox import Mailbox
 from edge_agent.service.outlets import Outlets
 from edge_agent.service.reload import Reload
-from edge_agent.service.runner import Runner, first_of
+from edge_agent.service.runner import Runner
 from edge_agent.service.status import Life, document
+from edge_agent.service.tasks import first_of
 from edge_agent.service.upstream import Upstream
 from edge_agent.service.wiring import links
 from edge_agent.sources import Link

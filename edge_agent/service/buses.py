@@ -14,7 +14,8 @@ from edge_agent.model.site import Site
 from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox
 from edge_agent.service.lessons import Lessons
-from edge_agent.service.runner import Runner, after
+from edge_agent.service.runner import Runner
+from edge_agent.service.tasks import after
 from edge_agent.service.wiring import BusHands
 from edge_agent.sources import Clock, Link, Renewable
 from edge_agent.store.baselines import Baselines

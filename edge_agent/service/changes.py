@@ -58,8 +58,9 @@ def changes(was: Configured, now: Configured) -> Changes:
     keys = {name: _keys(before[name], after[name]) for name in both}
     files = {name: _file_keys(name, was.files, now.files) for name in both}
     changed = {name: (*(keys[name] or ()), *files[name]) for name in both if keys[name] is not None or files[name]}
+    another = {*changed, *(after.keys() - before.keys())}
     return Changes(
-        kept=frozenset(source.name for source in now.site.sources if f"sources.{source.name}" in {*both} - {*changed}),
+        kept=frozenset(source.name for source in now.site.sources if f"sources.{source.name}" not in another),
         added=tuple(name for name in after if name not in before),
         removed=tuple(name for name in before if name not in after),
         changed=changed,

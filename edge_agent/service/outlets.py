@@ -15,8 +15,8 @@ from edge_agent.model.site import Site
 from edge_agent.service.ledger import DiskLedger
 from edge_agent.service.local import Answer, answering
 from edge_agent.service.metrics import serve_metrics
-from edge_agent.service.runner import after
 from edge_agent.service.status import telling
+from edge_agent.service.tasks import after
 from edge_agent.service.upstream import Upstream
 from edge_agent.sources import Clock
 

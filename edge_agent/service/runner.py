@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
 from edge_agent.model.errors import LinkError, SpoiltError, WireError
@@ -17,6 +17,7 @@ from edge_agent.model.record import Entry
 from edge_agent.service.backoff import Backoff, Breaker
 from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox
+from edge_agent.service.tasks import first_of
 from edge_agent.sources import Clock, Link, Poll
 
 OPEN_S = 10.0
@@ -415,24 +416,3 @@ class Runner:
 
     def _now_s(self) -> float:
         return self._clock().mono_ns / 1e9
-
-
-async def after(ending: Collection["asyncio.Task[Any]"], then: Callable[[], Awaitable[NoReturn]]) -> NoReturn:
-    """Do something once others have ended, so that it finds the port or the name at a broker free."""
-    if ending:
-        await asyncio.wait(ending, timeout=OPEN_S)
-    await then()
-
-
-def first_of(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException:
-    """Return the first error of a kind that ended a group of tasks; or the group, when there is more in it than that.
-
-    `except*` cannot serve here: what is raised from it is wrapped in a group again.
-    """
-    found, others = group.split(kind)
-    if found is None or others is not None:
-        return group
-    error: BaseException = found
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

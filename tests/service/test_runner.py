@@ -16,7 +16,8 @@ from edge_agent.model.site import ModbusSettings, Source
 from edge_agent.service.clock import Clock
 from edge_agent.service.door import Door
 from edge_agent.service.inbox import Inbox
-from edge_agent.service.runner import Runner, first_of
+from edge_agent.service.runner import Runner
+from edge_agent.service.tasks import first_of
 from edge_agent.sources import Poll
 
 PERIOD_S = 0.02

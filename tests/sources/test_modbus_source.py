@@ -13,6 +13,7 @@ from edge_agent.model.errors import ConfigError, LinkError, SpoiltError, TrustEr
 from edge_agent.model.profile import BusLimits, RegisterPoint, WriteRule
 from edge_agent.model.reading import Instant
 from edge_agent.model.site import ModbusSettings, Source
+from edge_agent.service.clock import Clock
 from edge_agent.sources.modbus import links
 from edge_agent.sources.modbus.device import Device
 
@@ -871,3 +872,32 @@ def test_what_one_firmware_taught_is_not_held_against_another_and_is_recalled_wh
     assert asked() == 0
     (lesson,) = device.lessons().items()
     assert lesson[0].endswith("box 1")
+
+
+def test_a_bus_takes_on_units_and_lets_go_of_others_without_being_opened_anew():
+    def of(*units, **rest):
+        found = [ModbusSettings(name=f"u{unit}", url="tcp://127.0.0.1:5020", unit=unit, **rest) for unit in units]
+        point = RegisterPoint(name="level", function=4, address=0, type="uint16")
+        (link,) = links([Source(each, f"w:device:{each.name}", "device", (point,)) for each in found], Clock())
+        return link
+
+    bus = of(1, 2)
+    first, second = bus.polls
+    device, exchange = bus.devices["u1"], bus._exchange
+    assert bus.renew(of(1, 2, 3), frozenset({"u1"}))
+    assert [poll.source for poll in bus.polls] == ["u1", "u2", "u3"]
+    assert bus.devices["u1"] is device
+    assert bus._exchange is exchange
+    assert bus.devices["u2"] is not device
+    assert bus._exchange.devices == list(bus.devices.values())
+    assert bus.renew(of(3), frozenset({"u3"}))
+    assert [poll.source for poll in bus.polls] == ["u3"]
+    for gone in (first, second):
+        with pytest.raises(WireError, match="taken off this bus"):
+            asyncio.run(bus.read(gone))
+    (elsewhere,) = links(
+        [Source(ModbusSettings(name="u3", url="tcp://127.0.0.1:5021"), "w:device:u3", "device", ())], Clock()
+    )
+    before = bus.polls
+    assert not bus.renew(elsewhere, frozenset({"u3"}))
+    assert bus.polls is before

@@ -70,8 +70,10 @@ class ModbusBus:
 
     async def read(self, poll: Poll) -> list[Reading]:
         """Make one request and return what it brought. Raises LinkError or WireError."""
-        device, block, decoder = self._reads[poll]
         where = f"{self.bus} {poll.detail}"
+        if poll not in self._reads:
+            raise WireError(f"{where}: the unit was taken off this bus while it was asked", "missing")
+        device, block, decoder = self._reads[poll]
         if block is None:
             await self._walk(device, where)
             return []
