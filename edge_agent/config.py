@@ -160,11 +160,16 @@ def load_profile(name: str, beside: Path | None = None) -> Profile:
         raise ConfigError([Problem("profile", shown(name), "the name of a profile, or the path of one", hint)])
     problems: list[Problem] = []
     ours = path.parent in PROFILE_FOLDERS  # as safe as the code beside it: a umask of 002 is no reason to refuse it
-    raw = _parse(path, _read(path, problems, others_may_write=ours), problems)
+    raw = read_toml(path, problems, others_may_write=ours)
     profile: Profile | None = None if raw is None else check(raw, Profile, f"{path.name}: ", problems)
     if profile is None or problems:
         raise ConfigError(problems)
     return profile
+
+
+def read_toml(path: Path, problems: list[Problem], *, others_may_write: bool = False) -> dict[str, Any] | None:
+    """Return what a TOML file says, or None after adding to `problems` why it does not."""
+    return _parse(path, _read(path, problems, others_may_write=others_may_write), problems)
 
 
 def profile_names() -> list[str]:

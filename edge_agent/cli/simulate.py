@@ -19,10 +19,9 @@ import argparse
 import asyncio
 import json
 import signal
-import tomllib
 from pathlib import Path
 
-from edge_agent.config import load_profile
+from edge_agent.config import load_profile, read_toml
 from edge_agent.model.checked import check
 from edge_agent.model.errors import ConfigError, LinkError, Problem
 from edge_agent.model.profile import Profile
@@ -54,13 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(path: Path) -> tuple[PlantSettings, dict[str, Profile]]:
     problems: list[Problem] = []
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError([Problem(str(path), error.strerror or str(error), "a readable file")]) from error
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise ConfigError([Problem(path.name, str(error), "TOML in UTF-8")]) from error
-    settings: PlantSettings | None = check(raw, PlantSettings, f"{path.name}: ", problems)
+    raw = read_toml(path, problems, others_may_write=True)
+    settings: PlantSettings | None = None if raw is None else check(raw, PlantSettings, f"{path.name}: ", problems)
     profiles: dict[str, Profile] = {}
     for device in () if settings is None else settings.devices:
         try:

@@ -18,7 +18,6 @@ from edge_agent.model.checked import Name, Seconds, shown
 from edge_agent.model.errors import ConfigError, Problem
 from edge_agent.model.profile import HttpProfile, ModbusProfile, MqttProfile, Profile, SerialProfile
 from edge_agent.model.reading import Value
-from edge_agent.plant.broker import BrokerPlant
 from edge_agent.plant.faults import FaultKind, Trouble
 from edge_agent.plant.http import HttpPlant
 from edge_agent.plant.modbus import ModbusPlant
@@ -111,7 +110,6 @@ class Simulation:
         self._lines: dict[Name, Port] = {}
         """The end of the line that a reader has, by device."""
         self.places: list[Place] = []
-        self.broker = BrokerPlant(settings.broker_port)
         self._plugging = asyncio.Lock()
         """Held while a bus is unplugged or plugged in, and while something is shown on one."""
         self._open = AsyncExitStack()
@@ -182,10 +180,17 @@ class Simulation:
     async def _open_broker(self, opened: AsyncExitStack) -> str:
         if self._settings.broker is not None:
             return self._settings.broker
-        if any(isinstance(device.profile, MqttProfile) for device in self._devices.values()):
-            await self.broker.start()
-            opened.push_async_callback(self.broker.stop)
-        return self.broker.url
+        if not any(isinstance(device.profile, MqttProfile) for device in self._devices.values()):
+            return ""
+        try:
+            from edge_agent.plant.broker import BrokerPlant  # the one part that needs the extra `demo`
+        except ModuleNotFoundError as error:
+            wanted = "the URL of a broker, for there is no amqtt to make one"
+            raise ConfigError([Problem("broker", "nothing", wanted, "pip install 'edge-agent[demo]'")]) from error
+        broker = BrokerPlant(self._settings.broker_port)
+        await broker.start()
+        opened.push_async_callback(broker.stop)
+        return broker.url
 
     async def _open_modbus(self, opened: AsyncExitStack, folder: Path) -> None:
         buses: dict[tuple[int, Name | None], list[_Device]] = {}
