@@ -1,6 +1,7 @@
 """`edge-agent`: finds the command, runs it, and turns errors into words and exit codes.
 
-0 done · 1 found wrong · 2 used wrongly · 74 the disk failed (the service manager restarts the agent).
+0 done · 1 found wrong · 2 used wrongly · 74 files could not be read or written (the service manager starts the agent
+again) · 130 after Ctrl-C.
 Each command is a file of this room with `HELP`, `EXAMPLE`, `add_arguments` and `run`; only the one that is
 called is imported.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_agent.model.errors import StoreError
 from edge_agent.model.layout import DataDir
-from edge_agent.store.disk import Disk, telling
+from edge_agent.store.disk import Disk, telling, user_name
 
 
 class Lock:
@@ -19,9 +19,11 @@ class Lock:
     def take(cls, where: DataDir, disk: Disk | None = None) -> "Lock":
         """Make the folder when there is none, and take its lock.
 
-        Raises StoreError when the folder cannot be made or written, or another process holds the lock.
+        Raises StoreError when the folder cannot be made or written, another process holds the lock, or root would
+        leave files in it that its owner cannot read.
         """
         disk = disk or Disk()
+        _refuse_root(where.root)
         with telling(where.root, "make the data folder"):
             disk.make_folder(where.root)
         with telling(where.lock, "write in the data folder"):
@@ -40,6 +42,16 @@ class Lock:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+
+def _refuse_root(folder: Path) -> None:
+    owner = folder.stat().st_uid if folder.is_dir() else os.geteuid()
+    if os.geteuid() == 0 != owner:
+        name = user_name(owner)
+        raise StoreError(
+            f"{folder}: got user root, wanted its owner {name}, who must be able to read what is written there"
+            f" (sudo -u {name} edge-agent …)"
+        )
 
 
 def _opened(disk: Disk, path: Path) -> int:

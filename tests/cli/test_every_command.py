@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,55 @@ def test_every_help_of_a_command_and_of_a_verb_has_an_example_of_it(path):
     head, _, example = told.partition("example:")
     assert head
     assert " ".join(path.split()[:2]) in example
+
+
+def test_every_example_is_understood_as_it_stands():
+    parser, seen = whole_parser(), set()
+    for each in EVERY.values():
+        for line in (each.epilog or "").removeprefix("example:").splitlines():
+            for part in line.split("|"):
+                words = shlex.split(part.partition(" > ")[0].partition(" < ")[0])
+                if words[:1] == ["edge-agent"]:
+                    seen.add(parser.parse_args(words[1:]).command)
+    assert seen == set(COMMANDS)
+
+
+def test_the_exit_codes_are_those_of_the_manual(gateway, tmp_path, capsys):
+    config = str(gateway[0])
+    bad = tmp_path / "agent.toml"
+    bad.write_text(gateway[0].read_text() + "[nonsense]\n")
+    damaged = tmp_path / "data"
+    shutil.copytree(gateway[0].parent / "data", damaged)
+    segment = min((damaged / "log").glob("*.seg"))
+    content = bytearray(segment.read_bytes())
+    content[300] ^= 1
+    segment.write_bytes(content)
+    table = [
+        (0, ["--version"]), (0, ["check", "--help"]), (0, ["check", config]), (0, ["log", "verify", config]),
+        (0, ["findings", config]), (0, ["events", config, "--entity", "nobody"]),
+        (1, ["check", str(bad)]), (1, ["twin", str(bad)]), (1, ["status", config]), (1, ["log", "verify", str(damaged)]),
+        (1, ["snapshots", "show", config, "7"]), (1, ["drift", config, "nothing"]), (1, ["run", str(bad)]),
+        (2, []), (2, ["nonsense"]), (2, ["log"]), (2, ["check"]), (2, ["twin", config, "--quality", "best"]),
+        (74, ["log", "verify", str(tmp_path)]), (74, ["report", config, "-o", "/dev/null/page.html"]),
+    ]  # fmt: skip
+    for wanted, words in table:
+        try:
+            code = main(words)
+        except SystemExit as ended:
+            code = ended.code
+        assert code == wanted, words
+        assert "Traceback" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(("words", "code"), [(["log", "show"], 130), (["status"], 0)])
+def test_ctrl_c_ends_what_goes_on_for_ever_without_a_word(gateway, words, code):
+    flag = {"log": "--follow", "status": "--watch"}[words[0]]
+    command = [*COMMAND, *words, str(gateway[0]), flag]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (code, "")
 
 
 def test_completion_in_bash_offers_what_the_parser_takes(tmp_path):

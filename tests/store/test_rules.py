@@ -13,7 +13,9 @@ from sites import METER, site
 from small import CHAIN, check_items, inspected, open_log
 
 from edge_agent.model.errors import StoreError
+from edge_agent.model.layout import DataDir
 from edge_agent.service.agent import Agent
+from edge_agent.store.lock import Lock
 from edge_agent.store.log import Log
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -161,3 +163,13 @@ def test_the_way_out_is_woken_after_the_sync_and_never_before(tmp_path, monkeypa
     woken = syncs.seen.index("woken")
     assert [each for each in syncs.seen[:woken] if isinstance(each, int)]
     assert agent.ledger.head_seq == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write where another cannot read it")
+def test_root_leaves_no_file_in_a_folder_whose_owner_could_not_read_it(tmp_path):
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(StoreError, match=r"got user root, wanted its owner nobody.*\(sudo -u nobody edge-agent …\)"):
+        Lock.take(DataDir(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    os.chown(tmp_path, 0, 0)
+    Lock.take(DataDir(tmp_path)).release()
