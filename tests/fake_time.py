@@ -11,6 +11,9 @@ import selectors
 
 from edge_agent.model.reading import Instant
 
+KERNEL_S = 0.01
+"""Enough for a pty on a busy machine, where what it carries is carried by another thread of the kernel."""
+
 
 class FakeTimeLoop(asyncio.SelectorEventLoop):
     """Its `time` begins at 0."""

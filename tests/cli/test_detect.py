@@ -27,13 +27,18 @@ def rows(seed, count, shift_at=None, start=0, by=3.0):
 
 
 def test_each_row_has_one_answer_and_a_shift_is_one_shift():
-    found, told, code = detect("timestamp,value\n" + rows(1, 800, shift_at=700), "--season-s", "0")
-    assert (len(found), told, code) == (800, "", 0)
-    assert all(set(each) == {"score", "alarm", "kind"} and 0 <= each["score"] <= 1 for each in found)
-    alarms = [(at, each["kind"]) for at, each in enumerate(found) if each["alarm"]]
-    assert all(700 <= at < 712 for at, _ in alarms)
-    assert [kind for _, kind in alarms if kind != "spike"] == ["shift"]
-    assert all(each["score"] == 0 for each in found[:20])
+    """In each of eight series, of which the 5 600 readings before the shift may cost one alarm at most, on average."""
+    before = []
+    for seed in range(1, 9):
+        found, told, code = detect("timestamp,value\n" + rows(seed, 800, shift_at=700), "--season-s", "0")
+        assert (len(found), told, code) == (800, "", 0)
+        assert all(set(each) == {"score", "alarm", "kind"} and 0 <= each["score"] <= 1 for each in found)
+        alarms = [(at, each["kind"]) for at, each in enumerate(found) if each["alarm"]]
+        before += [(seed, at, kind) for at, kind in alarms if at < 700]
+        assert all(at < 712 for at, _ in alarms)
+        assert [kind for at, kind in alarms if at >= 700 and kind != "spike"] == ["shift"]
+        assert all(each["score"] == 0 for each in found[:20])
+    assert len(before) <= 3
 
 
 def test_settings_come_from_flags_the_environment_and_each_reset():

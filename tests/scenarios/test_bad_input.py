@@ -11,7 +11,7 @@ import logging
 import tracemalloc
 
 import pytest
-from fake_time import FakeClock, run
+from fake_time import KERNEL_S, FakeClock, run
 
 from edge_agent.config import load_profile
 from edge_agent.model.checked import Name, Seconds
@@ -48,7 +48,6 @@ UNHARMED = {
     ("mqtt", "slow-drip"): "a broker hands on whole messages",
 }
 """Where nothing need be wrong with what arrives."""
-KERNEL_S = 0.002
 BEATS = 8
 """Over which the rate of nine units is measured while the tenth is in trouble."""
 MANY = 4

@@ -8,7 +8,7 @@ import ssl
 import struct
 
 import pytest
-from fake_time import FakeClock, run
+from fake_time import KERNEL_S, FakeClock, run
 from peers import Authority
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
@@ -463,8 +463,6 @@ def test_pain_17_one_socket_or_port_for_all_units_and_never_two_ways_to_set_it(t
 
 
 # --- ten units on one line
-
-KERNEL_S = 0.002
 
 
 def kept(runner, dead):
