@@ -8,6 +8,7 @@ from acting import KEY, Bench, SilentPlant, config
 import edge_agent.sync as loop
 from edge_agent.model.errors import StoreError, TrustError
 from edge_agent.seal.actions import plan_of
+from edge_agent.seal.keys import PrivateKey
 
 
 @pytest.fixture
@@ -89,6 +90,18 @@ def test_two_distinct_operators_are_needed_above_the_risk(tmp_path):
     assert bench.action.stage == "verified"
     assert [name for name, _ in bench.action.approvals] == ["anna", "bert"]
     assert bench.refused() == {"again": 1}
+
+
+def test_one_person_with_two_keys_is_one_of_two(tmp_path):
+    spare = PrivateKey.from_seed(b"\x09" * 32)
+    line = spare.public.to_text("anna").decode().strip()
+    bench = Bench(tmp_path, config(risk=0.7, extra=f'[[approvers]]\nname = "anna"\nkey = "{line}"\n'))
+    bench.ask()
+    bench.turn([bench.letter("anna"), bench.letter("anna", key=spare)])
+    assert bench.action.stage == "waiting"
+    assert bench.refused() == {"again": 1}
+    bench.approve("bert")
+    assert bench.action.stage == "verified"
 
 
 def test_without_a_policy_nothing_may_act(tmp_path):
