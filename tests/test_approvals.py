@@ -141,6 +141,18 @@ def test_a_clock_of_the_boot_that_went_backwards_makes_no_approval_young(bench):
     assert refusal(letter, desk, present._replace(mono_ms=now - 5000)) == "age"
 
 
+@pytest.mark.parametrize(
+    ("word", "changed"),
+    [("policy", {"policy": b"z" * 32}), ("roster", {"roster": b"z" * 32}), ("boot", {"boot": b"z" * 16})],
+)
+def test_what_changed_since_it_was_asked_is_found_by_each_check_though_the_request_be_open_still(bench, word, changed):
+    """It was closed a moment before; should that ever fail, the approval is held against what is so now."""
+    letter = opened(bench.letter(), bench.ground.roster)
+    desk = Desk(bench.standing.world.actions, bench.standing.world.operators)
+    present, _ = loop._present(bench.standing, bench.ground, bench.plant.now(), {})
+    assert refusal(letter, desk, present._replace(**changed)) == word
+
+
 def test_a_role_that_is_too_small_is_refused_and_a_greater_one_suffices(tmp_path):
     text = config(book='role = "supervisor"').replace('name = "bert"', 'name = "bert"\nrole = "supervisor"')
     bench = Bench(tmp_path, text)

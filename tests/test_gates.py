@@ -140,6 +140,20 @@ def test_criteria_that_held_before_the_write_say_nothing_of_what_came_of_it(tmp_
     assert bench.action.stage == "verified"
 
 
+def test_a_criterion_whose_variable_fell_silent_is_not_met_by_what_stands_of_it(tmp_path):
+    bench = Bench(tmp_path, config(book=CRITERIA))
+    bench.ask()
+    bench.turn([bench.letter()], volts=340.0)
+    bench.plant.pass_time(0.5)
+    now = bench.plant.now()
+    silent = [Reading(Anchor("meter", "fc4", now), "volts", None, "bad:timeout")]
+    turn = loop.sync(bench.standing, silent, bench.ground, bench.ledger, bench.plant, now)
+    bench.standing, _ = asyncio.run(turn)
+    assert bench.action.stage == "verifying"
+    bench.turn(seconds=3, volts=340.0)
+    assert bench.action.stage == "verified"
+
+
 def held_over_a_restart(tmp_path, change):
     """Return a bench whose action waits for its criteria when the process ends and begins anew."""
     bench = Bench(tmp_path, config(book=CRITERIA))

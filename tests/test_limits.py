@@ -9,9 +9,12 @@ from test_acting import CRITERIA
 from test_gates import second, stages
 
 import edge_agent.sync as loop
+from edge_agent.desk import ask
+from edge_agent.judge.approve import Desk
 from edge_agent.judge.constrain import Bounds, constrain
 from edge_agent.judge.rulebook import approvers_needed
-from edge_agent.model.action import UNSET, Undo, Write
+from edge_agent.judge.verdict import agrees
+from edge_agent.model.action import UNSET, Ruling, Undo, Write
 from edge_agent.model.reading import Anchor, Reading
 from edge_agent.model.world import replace_world
 from edge_agent.service.boot import restore
@@ -267,3 +270,37 @@ def test_a_point_that_two_sources_could_write_is_written_where_it_is_read(tmp_pa
     target = bench.ground.writable["meter.level"]
     (number,) = [n for n, v in bench.standing.world.variables.items() if v.name == "level"]
     assert (target.source, bench.standing.world.variables[number].source) == (named, named)
+
+
+def test_without_a_seed_nothing_is_asked(tmp_path):
+    """A request whose nonce can be foretold could be answered before it is made."""
+    bench = Bench(tmp_path)
+    bench.plant.points["volts"] = 400.0
+    bench.plant.pass_time(1)
+    now = bench.plant.now()
+    readings = [Reading(Anchor("meter", "fc4", now), point, value) for point, value in bench.plant.points.items()]
+    turn = loop.sync(bench.standing, readings, bench.ground, bench.ledger, bench.plant, now)
+    bench.standing, report = asyncio.run(turn)
+    assert "somebody must approve it" in report.actions["plan_summary"]
+    assert bench.actions == []
+
+
+def test_a_plan_that_no_request_can_carry_is_not_asked_for(bench):
+    present, bounds = loop._present(bench.standing, bench.ground, bench.plant.now(), {})
+    for size, asked in ((100, 1), (20_000, 0)):
+        plan = plan_of(bench, why="x" * size, id=f"of-{size}")
+        desk = ask(Desk({}, {}), [Ruling(plan, "wait", "")], bounds.policy, (1, b"h" * 32), b"s" * 32, present)
+        assert len(desk.actions) == asked
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "tolerance", "same"),
+    [
+        (0, 0, 0.0, True), (0, False, 0.0, True), (0.0, 1e-9, 0.0, False), (1.0, 1.0000005, 0.0, True),
+        (100.2, 100, 0.2, True), (100.3, 100, 0.2, False), ("on", "on", 0.0, True), ("on", "off", 9.0, False),
+        ("1", 1, 9.0, False), (None, None, 9.0, False), (None, 0, 9.0, False), (0, None, 9.0, False),
+        (float("nan"), 0.0, 9.0, False),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_agrees_with_nothing(found, wanted, tolerance, same):
+    assert agrees(found, wanted, tolerance) is same

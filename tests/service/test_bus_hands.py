@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 from acting import config
+from fake_time import run
 from sites import site
 
 from edge_agent.model.errors import LinkError
 from edge_agent.model.reading import Anchor, Reading
 from edge_agent.service.clock import Clock
-from edge_agent.service.wiring import BusHands
+from edge_agent.service.wiring import HANDS_S, WRITE_S, BusHands
 from edge_agent.sources import Poll
 
 
@@ -68,3 +69,21 @@ def test_a_value_that_is_not_good_is_none_to_an_action(tmp_path, quality):
 def test_a_point_that_no_poll_reads_is_not_read(tmp_path):
     with pytest.raises(LinkError, match="no poll reads it"):
         asyncio.run(on(tmp_path, Bus()).read("meter", "level"))
+
+
+def test_an_action_waits_for_a_bus_so_long_and_no_longer(tmp_path):
+    """No turn is made meanwhile; and what is written late was expected of a plant of long ago."""
+
+    class Busy(Bus):
+        async def ask(self, what):
+            await asyncio.sleep(1e6)
+
+    async def waited(touch):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(LinkError, match="the bus had no time"):
+            await touch
+        return asyncio.get_running_loop().time() - began
+
+    hands = on(tmp_path, Busy())
+    assert run(waited(hands.read("meter", "relay"))) == HANDS_S
+    assert run(waited(hands.write("meter", "relay", True, None))) == WRITE_S == 3.0
