@@ -193,7 +193,7 @@ def _read(path: Path, problems: list[Problem], *, others_may_write: bool = False
         with path.open("rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        problems.append(Problem(str(path), error.strerror or str(error), "a readable file", _beside(path)))
+        problems.append(Problem(str(path), error.strerror or str(error), "a readable file", _instead(path, error)))
         return b""
     if len(text) > _MAX_FILE_BYTES:
         problems.append(Problem(path.name, f"more than {_MAX_FILE_BYTES} bytes", "a configuration"))
@@ -201,15 +201,15 @@ def _read(path: Path, problems: list[Problem], *, others_may_write: bool = False
     return text
 
 
-def _beside(path: Path) -> str:
-    """Return what was probably meant where a file cannot be read: another one there."""
-    folder = path if path.is_dir() else path.parent
+def _instead(path: Path, error: OSError) -> str:
+    """Return what helps where a file cannot be read: to be somebody else, or another file there."""
+    if isinstance(error, PermissionError):
+        return "sudo, or as a user who may read it"
     try:
+        folder = path if path.is_dir() else path.parent
         there = sorted(each.name for each in folder.iterdir() if each.suffix == ".toml" and each != path)
-    except PermissionError:
-        return f"sudo, or as a user who may read {folder}"
-    except OSError as error:
-        return f"{folder}: {error.strerror}"
+    except OSError as none:
+        return f"{path.parent}: {none.strerror}"
     if "agent.toml" in there:
         there = ["agent.toml"]
     return f"did you mean {folder / there[0]}?" if len(there) == 1 else f"ls -l {folder}"

@@ -1,4 +1,8 @@
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -98,6 +102,24 @@ def test_a_folder_or_a_name_that_is_not_there_leads_to_the_file(tmp_path, asked,
     (tmp_path / "plant.toml").touch()
     (found,) = problems(tmp_path / asked)
     assert found.endswith(f"wanted a readable file ({hint.format(tmp_path)})")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("closed", ["folder", "file"])
+def test_who_may_not_read_a_configuration_is_told_to_be_somebody_who_may(closed):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        path = written(Path(folder), METER)
+        Path(folder).chmod(0o750 if closed == "folder" else 0o755)
+        path.chmod(0o600 if closed == "file" else 0o644)
+        ask = f"from edge_agent.config import load; from pathlib import Path; load(Path({str(path)!r}))"
+        words = [
+            sys.executable,
+            "-c",
+            f"import os; import edge_agent.config; os.setgid(65534); os.setuid(65534); {ask}",
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    told = done.stderr.splitlines()[-1]
+    assert told.endswith("got Permission denied, wanted a readable file (sudo, or as a user who may read it)")
 
 
 def test_a_profile_that_came_with_the_agent_is_read_whatever_the_umask_was_and_ones_own_is_not(tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def why(found: Insight) -> list[str]:
 
 def heard(found: Insight) -> str:
     """Return when it was heard."""
-    return f"last heard {iso_utc(found.at_ms)}" if found.at_ms else "never heard"
+    return f"last heard {iso_utc(found.at_ms)}" if found.at_ms else "not heard before the newest snapshot"
 
 
 def often(decades: float, interval_s: float) -> str:
