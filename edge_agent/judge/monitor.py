@@ -428,6 +428,11 @@ class Monitor:
             model = Expected.from_state(self._expected.to_state(), self._profile)
         return look_back(model, base, math.log10(self._arl * SHARE), changes, until_ms)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it has heard nothing yet."""
+        return not self._heard
+
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
         settings = self._settings

@@ -30,6 +30,8 @@ class Watch:
         self._settings = settings
         self._step, self._shares = Step(), max(1, len(watched))
         self._entities = world.entities
+        self.forgotten = 0
+        """Variables of which something was learned that these statistics cannot go on from."""
         self._monitors = {s.number: self._resumed(s, kept.get(s.path)) for s in watched}
         self._speaking = {number: monitor for number, monitor in self._monitors.items() if monitor.speaks}
 
@@ -37,7 +39,9 @@ class Watch:
         device = device_of(self._entities[subject.variable.entity])
         if isinstance(state, Monitor):  # one at a time: all states at once would be all that was learned, twice
             state = state.to_state()
-        return Monitor.from_state(subject, self._settings, state, self._shares, self._step, device)
+        monitor = Monitor.from_state(subject, self._settings, state, self._shares, self._step, device)
+        self.forgotten += monitor.is_new and _was_learned(state)
+        return monitor
 
     def observe(self, events: Sequence[Event]) -> None:
         """Take the events of a turn, in the order they were made. Text and truth values are not watched."""
@@ -101,6 +105,12 @@ class Watch:
     def to_state(self) -> dict[str, MonitorState]:
         """Return the states of all monitors by path."""
         return dict(self.states())
+
+
+def _was_learned(kept: object) -> bool:
+    """Whether something was kept that says more than that nothing was heard yet."""
+    own = kept.get("own") if isinstance(kept, dict) else None
+    return kept is not None and not (isinstance(own, list) and own[3:4] == [0])
 
 
 def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, at_ms: int) -> dict[str, Anomaly]:

@@ -4,6 +4,7 @@ One set of rules says what survives either: the statistics go on where what they
 """
 
 import json
+import logging
 from collections.abc import Iterator
 
 from edge_agent.judge.comparison import Comparisons
@@ -15,6 +16,8 @@ from edge_agent.store.baselines import Baselines
 from edge_agent.sync import Ground, Standing, ground
 from edge_agent.twin.baseline import baseline
 
+_log = logging.getLogger(__name__)
+
 COMPARISONS = "comparisons"
 """Where what was learned of differences stands among the baselines; those of variables have a dot in their names."""
 
@@ -24,6 +27,9 @@ def grounded(file: Baselines, site: Site, world: World, key: PrivateKey, boot: b
     document = file.load()
     kept = {} if document is None else json.loads(document)
     watch = Watch(site.settings.drift, world, site, kept)
+    if watch.forgotten:
+        told = "what was learned of %d variables is of other statistics, devices or settings: they are learned anew"
+        _log.warning(told, watch.forgotten)
     return ground(site, world, watch, key, boot, Comparisons(site, world, kept.get(COMPARISONS)))
 
 

@@ -285,3 +285,15 @@ def test_a_plan_that_writes_is_refused_without_policy():
     ruling = constrain([writes], empty_world("w"), UNRULED)[0]
     assert ruling.verdict == "refuse"
     assert "no policy" in ruling.reason
+
+
+def test_what_cannot_be_gone_on_from_is_counted_and_what_was_never_learned_is_not(tmp_path):
+    bench, other = Bench(tmp_path), Bench(tmp_path, budget="2d")
+    unheard = json.loads(json.dumps(bench.watch.to_state()))
+    bench.feed(normal(1, 300))
+    kept = json.loads(json.dumps(bench.watch.to_state()))
+    for found, state, forgotten in (
+        (bench, kept, 0), (bench, unheard, 0), (bench, None, 0), (other, unheard, 0), (other, kept, 1),
+        (bench, dict.fromkeys(kept, "of another version"), 1), (bench, {path: {} for path in kept}, 1),
+    ):  # fmt: skip
+        assert Watch(found.site.settings.drift, found.world, found.site, state).forgotten == forgotten
