@@ -242,7 +242,7 @@ values = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(values, min_size=1, max_size=300), clocks, st.integers(0, 3))
 def test_any_values_on_any_clock_give_scores_and_a_state_that_can_be_kept(stream, steps, seed):
     watched = monitor(warmup=20)
@@ -269,7 +269,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["own", "warmup", "profile", "expected", "detectors", "raised", "said"]), json_values)
 def test_a_state_with_any_part_exchanged_is_taken_or_left_and_never_breaks(part, other):
     watched = monitor(warmup=60)

@@ -137,7 +137,7 @@ def test_no_signal_is_too_strange(tmp_path, values):
         assert "inf" not in finding.sentence
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=200), st.integers(-5, 4000))
 def test_any_stream_and_any_clock_give_findings_that_can_be_sealed(tmp_path_factory, values, step_s):
     bench = Bench(tmp_path_factory.mktemp("w"))

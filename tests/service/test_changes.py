@@ -224,7 +224,7 @@ class Bench:
         }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts(), texts())
 def test_taking_up_a_difference_comes_to_what_a_start_with_the_new_file_comes_to(before, after):
     with tempfile.TemporaryDirectory() as name:

@@ -5,7 +5,7 @@ import errno
 import random
 
 from faulty_disk import FaultyDisk, PowerCut
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from small import FOLDER, LEAST, check_items, inspected, open_log, record, squash
@@ -190,7 +190,5 @@ class LogMachine(RuleBasedStateMachine):
         assert {seq for seq in named if seq >= oldest} == missing
 
 
-LogMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+LogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 test_whatever_happens_to_a_log = LogMachine.TestCase

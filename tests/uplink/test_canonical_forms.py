@@ -125,7 +125,7 @@ plans = st.builds(
 rulings = st.lists(st.builds(Ruling, plans, st.sampled_from(["recommend", "permit", "refuse"]), texts), max_size=2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds(), rules, rulings, st.booleans())
 def test_every_world_has_a_canonical_form_that_holds_to_the_schemas(world, rules, rulings, site_known):
     made = exported(
@@ -136,7 +136,7 @@ def test_every_world_has_a_canonical_form_that_holds_to_the_schemas(world, rules
         ORIGINAL_WORLD_STATE.validate(made)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds(), worlds(), st.lists(entries, max_size=3).map(tuple))
 def test_every_record_has_events_that_hold_to_the_schemas_and_bear_ids_of_their_own(before, after, audit):
     record, after = record_of(before, after, audit)
@@ -215,7 +215,7 @@ def test_a_device_that_named_itself_is_surer_than_one_that_was_configured():
     assert itself["confidence"] > configured["confidence"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds())
 def test_every_pointer_of_the_indexes_leads_to_what_it_says(world):
     made = exported(world)
@@ -239,7 +239,7 @@ def test_every_pointer_of_the_indexes_leads_to_what_it_says(world):
     assert sum(map(len, made["indexes"]["by_time"].values())) == len(made["observations"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds(), worlds())
 def test_an_observation_embeds_the_canonical_fields_of_its_event(before, after):
     record, after = record_of(before, after)
@@ -249,7 +249,7 @@ def test_an_observation_embeds_the_canonical_fields_of_its_event(before, after):
             assert observed[event["canonical"]["number"]] == event["canonical"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds(), worlds(), st.lists(entries, max_size=2).map(tuple))
 def test_raw_is_what_stands_in_the_sealed_bytes(before, after, audit):
     record, after = record_of(before, after, audit)
