@@ -253,6 +253,14 @@ def test_what_was_delivered_makes_room_when_that_is_durable_and_a_log_that_says_
     assert log.head.seq == new.seq
 
 
+def test_segments_that_a_merge_took_in_are_gone_for_good_when_it_is_done():
+    disk, log = filled(60, max_bytes=1 << 20)
+    most = len(sizes(disk))
+    while squash(log):
+        assert sizes(disk.after_cut(lambda n: 0)).keys() == sizes(disk).keys()
+    assert len(sizes(disk)) < most
+
+
 @pytest.mark.parametrize("wrong", [{"prev": b"\x07" * 32}, {"digests": bytes(32)}, {"first": 2}])
 def test_a_range_that_does_not_stand_for_the_records_it_is_to_replace_is_refused(wrong):
     _, log = filled(60, max_bytes=1 << 20)
