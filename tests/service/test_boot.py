@@ -15,7 +15,7 @@ from test_entries import facts_of
 from edge_agent.cli.main import main
 from edge_agent.cli.stored import open_folder
 from edge_agent.config import load
-from edge_agent.model.errors import ConfigError
+from edge_agent.model.errors import ConfigError, StoreError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import Snapshot
@@ -397,13 +397,38 @@ def test_rotations_that_are_damaged_anywhere_never_keep_the_gateway_from_startin
     assert run(found, 3.0).world.version > last.world.version
 
 
-def test_a_hole_is_told_on_the_chain_with_its_place(gateway):
-    found, before = gateway
+def wounded(found):
+    """Flip a bit in record 2; return its segment and where its frame stands."""
     segment = min(data_of(found).log.glob("0*.seg"))
     content = bytearray(segment.read_bytes())
     at = content.index(b"EAR1", content.index(b"EAR1") + 4)
     content[at + 40] ^= 1
     segment.write_bytes(content)
+    return segment, at
+
+
+def test_a_hole_is_not_taken_for_told_when_the_record_that_tells_it_was_not_kept(gateway):
+    found, _ = gateway
+    wounded(found)
+
+    async def day(agent):
+        await agent._begin()
+        while not agent.ledger._log.holes:
+            agent.ledger._log.inspect()
+        agent.ledger._log.close()
+        with pytest.raises(StoreError):
+            await agent.turn()
+
+    with agent_on(found, Wall()) as agent:
+        asyncio.run(day(agent))
+    assert entries(found, "hole") == []
+    run(found, 1.0, 2.0)
+    assert [facts["first"] for facts in entries(found, "hole")] == [2]
+
+
+def test_a_hole_is_told_on_the_chain_with_its_place(gateway):
+    found, before = gateway
+    segment, at = wounded(found)
     after = run(found, 1.0, 2.0, 3.0, 4.0)
     facts = {"segment": segment.name, "offset": at, "first": 2, "last": 2, "reason": "damaged"}
     assert entries(found, "hole") == [facts]

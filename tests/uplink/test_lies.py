@@ -90,6 +90,15 @@ async def truth(mirror, seq, told):
             told.append(lie)
 
 
+async def freed(mirror, gateway, seq, told):
+    """Follow until record `seq` was released; who is a stranger turns out when the gateway has shown its keys."""
+    while gateway.acked < seq:
+        try:
+            await released(mirror, gateway, seq, told)
+        except (mirror_module.TrustError, mirror_module.WireError) as lie:
+            told.append(lie)
+
+
 @pytest.mark.parametrize("lie", LIES)
 def test_whatever_a_broker_does_with_records_the_mirror_ends_with_the_gateways_world(broker, monkeypatch, lie):
     monkeypatch.setattr("edge_agent.uplink.publisher._FIRST_PATIENCE_S", 0.1)
@@ -113,7 +122,7 @@ def test_whatever_a_broker_does_with_records_the_mirror_ends_with_the_gateways_w
             working = asyncio.create_task(work())
             await truth(mirror, TURNS + 1, told)
             await working
-            await released(mirror, gateway, TURNS + 1)
+            await freed(mirror, gateway, TURNS + 1, told)
             assert same(mirror, gateway)
             values = [c.value for c in told if isinstance(c, ValueChange) and c.value is not None]
             assert values == sorted(set(values)), "each change is told once and in order"
