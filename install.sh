@@ -29,7 +29,7 @@ Usage: ./install.sh [VERB] [ARGUMENT...]
   test       run every check: ruff, mypy and pytest, which gets the arguments
              ./install.sh test -k floor_plan
   bench      measure what is promised beside a bare pymodbus loop, and how it grows with the plant: five minutes
-             ./install.sh bench --seconds 15
+             ./install.sh bench --svg growth.svg
   help       show this
 
 Needs Python 3.11 or later, and but for --wheels its venv module; test and bench also need mosquitto, and

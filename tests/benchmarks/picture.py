@@ -33,7 +33,7 @@ def picture(points, told):
     memory = _panel(points, 1, sizes, shares, LEFT + PANEL_WIDTH + GAP, "resident memory, MiB", (steps, float))
     legend = [
         el("text", f"{share * 100:.0f} % change", x=LEFT + 6, y=TOP + 16 + 14 * n, style=f"fill: {colour}")
-        for n, (share, colour) in enumerate(zip(shares, COLOURS, strict=True))
+        for n, (share, colour) in enumerate(zip(shares, COLOURS, strict=False))
     ]
     return el(
         "svg",
@@ -72,6 +72,6 @@ def _panel(points, which, sizes, shares, left, head, scale):
         yield el("text", f"{variables:,}".replace(",", " "), cls="middle", x=x(variables), y=foot + 16)
     yield el("text", "variables, each second", cls="middle", x=left + PANEL_WIDTH / 2, y=foot + 32)
     yield el("rect", cls="frame", x=left, y=TOP, width=PANEL_WIDTH, height=PANEL_HEIGHT)
-    for share, colour in zip(shares, COLOURS, strict=True):
+    for share, colour in zip(shares, COLOURS, strict=False):
         spots = [(x(n), y(max(ticks[0], points[n, share][which]))) for n in sizes]
         yield el("polyline", points=" ".join(f"{a:g},{b:g}" for a, b in spots), stroke=colour)
