@@ -8,6 +8,7 @@ second and goes on from it: every change is printed, at least once, over all res
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from edge_agent.uplink.follower import (
 )
 from edge_agent.uplink.mirror import Mirror
 
+QUIET_S = 20.0
+"""After so long without a word it is said: a slow link brings a snapshot of a thousand variables in ten."""
 EXAMPLE = "edge-agent mirror --url mqtts://broker.example --world boiler-house --key agent.pub"
 
 
@@ -73,8 +76,10 @@ def _lie(lie: str, *, as_json: bool) -> int:
 
 async def _follow(mirror: Mirror, *, as_json: bool) -> None:
     together: list[Change] = []
+    silence = asyncio.get_running_loop().call_later(QUIET_S, _say_silence)
     async with mirror:
         async for change in mirror:
+            silence.cancel()
             if not as_json:
                 print(in_words(change), flush=True)
                 continue
@@ -83,6 +88,11 @@ async def _follow(mirror: Mirror, *, as_json: bool) -> None:
             if not mirror.waiting or getattr(mirror.waiting[0], "seq", None) != change.seq:
                 print(json.dumps(as_object(together), ensure_ascii=False, allow_nan=False), flush=True)
                 together = []
+
+
+def _say_silence() -> None:
+    words = f"nothing was heard within {QUIET_S:g} s: is --world its name, and does it run and reach this broker?"
+    print(f"edge-agent mirror: {words}", file=sys.stderr, flush=True)
 
 
 def in_words(change: Change) -> str:

@@ -1,5 +1,6 @@
 """Every command at once: help, completion, errors, filters, and terminals that are small, plain or gone."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,13 +16,14 @@ import pytest
 from folders import story
 from test_drift import on_terminal
 
+from edge_agent.cli import mirror
 from edge_agent.cli.completion import parsers
 from edge_agent.cli.main import COMMANDS, NEXT, main, whole_parser
 from edge_agent.cli.mirror import in_words
 from edge_agent.model.errors import EdgeAgentError
 from edge_agent.model.world import Entity, Variable, replace_world
 from edge_agent.twin.baseline import empty_world
-from edge_agent.uplink.follower import changes_between
+from edge_agent.uplink.follower import EntityChange, changes_between
 
 COMMAND = [sys.executable, "-m", "edge_agent.cli"]
 EVERY = dict(parsers(whole_parser()))
@@ -342,6 +344,38 @@ def test_a_next_step_fits_what_was_done(gateway, capsys, words, told):
     with contextlib.suppress(SystemExit):
         main([word.format(**places) for word in words])
     assert told in capsys.readouterr().err
+
+
+class Silent:
+    """A gateway that says nothing, and then something."""
+
+    def __init__(self, quiet_s):
+        self.quiet_s, self.waiting = quiet_s, ()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+    async def __aiter__(self):
+        yield EntityChange("w:device:meter", None, 1)
+        await asyncio.sleep(self.quiet_s)
+        yield EntityChange("w:device:pump", None, 2)
+
+
+@pytest.mark.parametrize(("first_s", "quiet_s"), [(0.3, 0.05), (0.0, 1.0)])
+def test_a_mirror_that_hears_nothing_says_so_once_and_one_that_hears_does_not(monkeypatch, capsys, first_s, quiet_s):
+    class Late(Silent):
+        async def __aenter__(self):
+            await asyncio.sleep(first_s)
+            return self
+
+    monkeypatch.setattr(mirror, "QUIET_S", quiet_s)
+    asyncio.run(mirror._follow(Late(1.5 * quiet_s), as_json=False))
+    told = capsys.readouterr()
+    assert told.out.count("is gone") == 2
+    assert told.err.count("is --world its name") == (1 if first_s else 0)
 
 
 def test_there_is_a_next_step_for_every_kind_of_error():
