@@ -25,6 +25,7 @@ from edge_agent.model.world import Entity, Variable, replace_world
 from edge_agent.twin.baseline import empty_world
 from edge_agent.uplink.follower import EntityChange, changes_between
 
+ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "edge_agent.cli"]
 EVERY = dict(parsers(whole_parser()))
 READERS = [
@@ -80,6 +81,31 @@ def test_every_example_is_understood_as_it_stands():
                 if words[:1] == ["edge-agent"]:
                     seen.add(parser.parse_args(words[1:]).command)
     assert seen == set(COMMANDS)
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "reference").rglob("*.md"))]
+TO_PASTE, IN_TEXT = (
+    r"^    (?:.*&& )?(?:sudo (?:-u [\w-]+ )?)?(edge-agent .*)$",
+    r"`(?:sudo )?(edge-agent [a-z][^`\n]*)`",
+)
+
+
+@pytest.mark.parametrize(("form", "whole", "least"), [(TO_PASTE, True, 30), (IN_TEXT, False, 12)])
+def test_every_command_on_a_page_is_one(capsys, form, whole, least):
+    """In running text it may be without its arguments; one to paste is whole."""
+    parser, wrong, seen = whole_parser(), [], 0
+    for page in PAGES:
+        for line in re.findall(form, page.read_text(), re.MULTILINE):
+            words = shlex.split(re.split(r" [#|<>] ?| && | …|\)$", line)[0])
+            seen += 1
+            try:
+                parser.parse_args(words[1:])
+            except SystemExit:
+                told = capsys.readouterr().err
+                if whole or not re.search("required|expected one argument", told):
+                    wrong.append((page.name, line, told))
+    assert wrong == []
+    assert seen > least
 
 
 def test_the_exit_codes_are_those_of_the_manual(gateway, tmp_path, capsys):
