@@ -115,7 +115,7 @@ class Runner:
                 await self._opened()
                 await self._serve()
             except LinkError as error:
-                self.trouble = str(error).removeprefix(f"{self.link.bus}: ")
+                self.trouble = self._in_words(error)
                 if not self._backoff.failures:
                     _log.warning("%s: %s; trying again", self.link.bus, self.trouble)
                 self._fail_all(error)
@@ -385,7 +385,8 @@ class Runner:
         if isinstance(error, LinkError) and reason == "link":
             raise error
         if breaker.failed(self._now_s(), reason):
-            _log.warning("%s unit %s: %s; asked less often until it answers", self.link.bus, poll.unit, error)
+            told = self._in_words(error)
+            _log.warning("%s unit %s: %s; asked less often until it answers", self.link.bus, poll.unit, told)
             for other in self.link.polls:
                 if other.unit == poll.unit:
                     self._fail(other, reason)
@@ -406,6 +407,10 @@ class Runner:
     def _fail(self, poll: Poll, reason: str) -> None:
         anchor = Anchor(poll.source, poll.detail, self._clock())
         self._inbox.put([Reading(anchor, point, None, bad(reason)) for point in poll.points])
+
+    def _in_words(self, error: Exception) -> str:
+        """Return what an error says, without the bus, which stands before it."""
+        return str(error).removeprefix(self.link.bus).lstrip(": ")
 
     def _heed_stop(self) -> None:
         if self._stopping:
