@@ -175,6 +175,10 @@ def came_back(action: Action, world: World, bound: Bindings, heard: Mapping[int,
     if (now.mono_ms - (last.mono_ms if same_boot else 0)) / 1000 > watched_s:
         return ""
     since_ms = action.held_mono_ms if same_boot else 0
+    places = {(step.source, step.point) for step in plan.steps}
+    others = [w for other in world.actions.values() if other.id != action.id for w in other.writes]
+    if any((w.source, w.point) in places and w.boot == now.boot and w.mono_ms > since_ms for w in others):
+        return ""  # what stands there now another action has written
     states = [_heard_since(world, bound.get((s.source, s.point)), heard, since_ms) for s in plan.steps]
     again = list(relapsed(action, [None if state is None else state.value for state in states]))
     if not again:

@@ -106,6 +106,22 @@ def test_where_nothing_was_written_a_hand_at_the_panel_is_not_taken_for_it(tmp_p
     assert bench.action.stage == "failed"
 
 
+def test_what_a_second_action_writes_is_not_taken_for_what_the_first_did_late(tmp_path):
+    bench = undone(tmp_path)
+    first = bench.action
+    take = type(bench.plant).take
+    bench.plant.take = lambda point, value: take(bench.plant, point, value)
+    bench.plant.points["volts"] = 50.0
+    bench.turn(seconds=5)
+    second = bench.ask()
+    assert second.id != first.id
+    bench.approve()
+    assert bench.action.stage == "verified"
+    bench.turn()
+    assert bench.plant.points["relay"] is True
+    assert bench.standing.world.actions[first.id].stage == "rolled_back"
+
+
 def test_a_value_that_is_neither_the_one_nor_the_other_is_somebody_elses(tmp_path):
     steps = 'steps = [{{ point = "meter.level", value = 200.0, expect = 100.0 }}]'
     text = config().replace('steps = [{{ point = "meter.relay", value = true, expect = false }}]', steps)
