@@ -153,6 +153,8 @@ def _upstream(up: dict[str, Any] | None) -> Iterator[str]:
     if receipts is not None:
         fault = f", FAULT: {receipts['fault']}" if receipts["fault"] else ""
         yield f"            the mirror has signed up to record {receipts['seq'] or '-'}{fault}"
+        if up["release"] == "mirror" and (receipts["first"] or 0) > up["delivered"] + 1:
+            yield f"            it lacks records before {receipts['first']}: what was not delivered is sent again"
     if up["last_error"] is not None:
         yield f"            last error {span(up['last_error']['age_s'])} ago: {up['last_error']['text']}"
     for each in up["certificates"]:

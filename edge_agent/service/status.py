@@ -141,6 +141,7 @@ def _upstream(site: Site, ledger: DiskLedger, upstream: Upstream, now: Instant) 
         },
         "counts": dict(upstream.publisher.counts),
         "receipts": None if receipts is None else {
+            "first": None if receipts.last is None else receipts.last.first,
             "seq": None if receipts.last is None else receipts.last.seq, "fault": receipts.fault or None,
             "counts": dict(receipts.counts),
         },

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +27,12 @@ from sites import METER, written
 
 from edge_agent.cli import asking
 from edge_agent.cli.main import main
-from edge_agent.cli.status import ask
+from edge_agent.cli.status import ask, in_words
 from edge_agent.config import load
 from edge_agent.model.errors import LinkError, StoreError
+from edge_agent.mqtt import Message
+from edge_agent.seal.keys import PrivateKey
+from edge_agent.seal.receipts import Receipt, seal_receipt
 from edge_agent.service.agent import Agent
 from edge_agent.service.certificates import DAY_MS, Certificates
 from edge_agent.service.clock import Clock
@@ -83,6 +87,28 @@ def test_a_running_agent_tells_its_owner_everything_in_the_documents_form(tmp_pa
     text = "\n".join(lines)
     for said in ("NOT CONNECTED", "records wait in", "good never", "last error", "0 squashed"):
         assert said in text
+
+
+@pytest.mark.parametrize(("first", "lacks"), [(1, False), (2, True), (3, True)])
+def test_how_far_the_mirror_has_signed_and_what_it_lacks_is_told(tmp_path, first, lacks):
+    mirror = PrivateKey.from_seed(b"\x07" * 32)
+    (tmp_path / "mirror.pub").write_bytes(mirror.public.to_text("mirror"))
+    keys = f'release = "mirror"\nmirror_key = "{tmp_path / "mirror.pub"}"\n'
+    path = written(tmp_path, f'[upstream]\nurl = "mqtt://127.0.0.1:{free_port()}"\n{keys}' + METER, free_port())
+    agent = Agent(load(path))
+    try:
+        assert agent.status()["upstream"]["receipts"] == {"first": None, "seq": None, "fault": None, "counts": {}}
+        asyncio.run(agent.turn_once(0.1))
+        receipt = seal_receipt(Receipt("w", first, 2, agent.ledger.digest_of(2)), mirror)
+        agent.upstream.receipts.take(Message("edge/v1/w/ack", receipt, retain=False), time.monotonic())
+        found = agent.status()
+    finally:
+        agent.close()
+    SCHEMA.validate(found)
+    assert found["upstream"]["receipts"] == {"first": first, "seq": 2, "fault": None, "counts": {"taken": 1}}
+    told = "\n".join(in_words(found))
+    assert "the mirror has signed up to record 2" in told
+    assert (f"it lacks records before {first}" in told) is lacks
 
 
 def test_without_an_agent_it_says_so_and_what_to_do(tmp_path, capsys):
