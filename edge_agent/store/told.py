@@ -12,7 +12,7 @@ from edge_agent.store.segment import Hole
 
 
 class Told:
-    """One small file, of which nothing depends: without it the holes are told once more."""
+    """One small file, on which nothing depends: without it the holes are told once more."""
 
     def __init__(self, path: Path, disk: Disk | None = None) -> None:
         self._file = Baselines(path, disk, what="holes")
@@ -28,10 +28,9 @@ class Told:
 
     def keep(self, oldest: int) -> None:
         """Make durable what was told, now that it is in a record, but for what lies before `oldest`. Raises StoreError."""
-        told = {(first, last) for first, last in self._told if last >= oldest}
         if self._told != self._kept:
-            self._file.save(json.dumps(sorted(told)))
-            self._told, self._kept = told, set(told)
+            self._file.save(json.dumps(sorted(hole for hole in self._told if hole[1] >= oldest)))
+            self._kept = set(self._told)
 
 
 def _ranges(raw: object) -> set[tuple[int, int]]:

@@ -93,6 +93,8 @@ class Mirror:
         self._signs = signs
         self._keeps = keeps
         self._keeping: asyncio.Task[None] | None = None
+        self._kept: object = None
+        """Where we stood when our place was last kept."""
         self._receipt_wanted = False
         self._receipt_at_s = 0.0
         """When the next receipt may be sent."""
@@ -219,8 +221,9 @@ class Mirror:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
             self._connecting = None
-        if self._keeping is not None:
-            await asyncio.wait([self._keeping])
+        if self._keeping is not None:  # whoever left while it was under way does not care how it ended
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            self._keeping = None
         session, self._session = self._session, None
         if session is not None:
             self.counts["dropped"] += session.dropped
@@ -265,13 +268,16 @@ class Mirror:
 
     async def _keep(self) -> None:
         """Have our place kept, in a worker thread; when the caller loses patience it goes on, and is waited for here."""
-        if self._keeping is None and self._keeps is not None:
-            saving = asyncio.to_thread(self._keeps.save, place_bytes(self._follower.place))
+        stands = self._follower.past, self.lied
+        if self._keeping is None and self._keeps is not None and stands != self._kept:
+            keeps, place = self._keeps, self._follower.place
+            saving = asyncio.to_thread(lambda: keeps.save(place_bytes(place)))
             self._keeping = asyncio.create_task(saving, name="mirror-keep")
         if self._keeping is not None:
             await asyncio.wait([self._keeping])
             done, self._keeping = self._keeping, None
             done.result()
+            self._kept = stands
 
     def _want_receipt(self) -> None:
         self._receipt_wanted = (self._signs is not None or self._keeps is not None) and self._follower.seq > 0
