@@ -5,10 +5,12 @@ import asyncio
 import msgspec
 import pytest
 from acting import KEY, Bench, config
+from sites import written
 from test_acting import CRITERIA
 from test_gates import second, stages
 
 import edge_agent.sync as loop
+from edge_agent.config import examine
 from edge_agent.desk import ask
 from edge_agent.judge.approve import Desk
 from edge_agent.judge.constrain import Bounds, constrain
@@ -304,3 +306,43 @@ def test_a_plan_that_no_request_can_carry_is_not_asked_for(bench):
 )  # fmt: skip
 def test_what_is_not_known_agrees_with_nothing(found, wanted, tolerance, same):
     assert agrees(found, wanted, tolerance) is same
+
+
+MODE = (
+    '{{ name = "mode", function = 3, address = 1, type = "uint16", kind = "state", drift = false, '
+    'enum = {{ 0 = "off", 1 = "on", 2 = "boost" }}, write = {{ range = [0, 1], settle = "10ms", daily_budget = 1000 }} }},\n'
+)
+MODE_POLICY = '[[policy.points]]\npoint = "meter.mode"\nrange = [0, {most}]\nmin_interval = "1s"\n'
+
+
+def mode(value="on", most=1, expect="off"):
+    steps = f'steps = [{{{{ point = "meter.mode", value = {value!r}, expect = {expect!r} }}}}]'.replace("'", '"')
+    one = 'steps = [{{ point = "meter.relay", value = true, expect = false }}]'
+    text = config(extra=MODE_POLICY.replace("{most}", str(most)))
+    return text.replace(one, steps).replace('    {{ name = "next"', f'    {MODE}    {{{{ name = "next"', 1)
+
+
+def test_a_mode_is_written_by_its_name_and_held_against_the_range_by_its_number(tmp_path):
+    bench = Bench(tmp_path, mode())
+    bench.plant.points["mode"] = "off"
+    bench.ask()
+    bench.approve()
+    assert (bench.action.stage, bench.plant.points["mode"]) == ("verified", "on")
+    bench.turn()
+    plan = bench.action.plan
+    for value, verdict in (("on", "wait"), ("boost", "refuse"), ("onn", "refuse"), (1, "wait"), (2, "refuse")):
+        step = msgspec.structs.replace(plan.steps[0], value=value)
+        assert ruled(bench, msgspec.structs.replace(plan, steps=(step,)))[0] == verdict, value
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"value": "onn"}, 'got "onn", wanted one of off, on, boost (did you mean "on"?)'),
+        ({"value": "boost"}, "wanted 0 to 1"),
+        ({"value": "on", "most": 0}, "0 to 0, as policy says"),
+    ],
+)
+def test_a_mode_that_could_never_be_written_is_found_before_anything_runs(tmp_path, fields, told):
+    found = examine(written(tmp_path, mode(**fields)))
+    assert told in "\n".join(map(str, found.problems))

@@ -144,8 +144,12 @@ def _points(case: _Case) -> Iterator[str]:
     for path, rule, value in case.points:
         if rule is None or path not in case.bounds.writable:
             yield f"policy does not name {path}: it may not be written"
-        elif value is not None and not _within(value, rule.range):
+        elif value is not None and not _within(_number(value, case.bounds.writable[path]), rule.range):
             yield f"{path} = {value} lies outside {rule.range[0]:g} to {rule.range[1]:g}"
+
+
+def _number(value: Value, at: Target) -> Value:
+    return at.numbers.get(value) if isinstance(value, str) else value
 
 
 def _within(value: Value, allowed: tuple[float, float]) -> bool:

@@ -14,7 +14,7 @@ from edge_agent.model.action import Plan, Step, Undo
 from edge_agent.model.condition import Condition
 from edge_agent.model.finding import Anomaly, Risk
 from edge_agent.model.layout import local_name, record_ref, variable_path
-from edge_agent.model.profile import RegisterPoint
+from edge_agent.model.profile import Point, RegisterPoint
 from edge_agent.model.site import PlaybookSettings, Site, named
 from edge_agent.model.world import World
 
@@ -30,6 +30,8 @@ class Target(NamedTuple):
     settle_s: float
     verify: str
     tolerance: float
+    numbers: Mapping[str, int] = {}
+    """Of an enumeration: what its names stand for."""
 
 
 class Cause(NamedTuple):
@@ -48,6 +50,11 @@ def targets(site: Site) -> Mapping[str, Target]:
         for (entity, name), (source, point) in named(site.sources).items()
         if isinstance(point, RegisterPoint) and point.write is not None
     }
+
+
+def numbers_of(point: Point) -> Mapping[str, int]:
+    """Return what the names of an enumeration stand for; nothing for any other point."""
+    return {name: int(raw) for raw, name in point.enum.items()} if isinstance(point, RegisterPoint) else {}
 
 
 def playbook_plans(
@@ -145,4 +152,4 @@ def _inverse(book: PlaybookSettings, writable: Mapping[str, Target]) -> Iterable
 def _target(source: str, point: RegisterPoint) -> Target:
     rule = point.write
     assert rule is not None
-    return Target(source, point.name, float(rule.settle), rule.verify or "", float(rule.tolerance))
+    return Target(source, point.name, float(rule.settle), rule.verify or "", float(rule.tolerance), numbers_of(point))

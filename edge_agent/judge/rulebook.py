@@ -6,6 +6,7 @@ it is needed helps nobody.
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from edge_agent.judge.playbooks import numbers_of
 from edge_agent.model.checked import close_match, shown
 from edge_agent.model.errors import Problem
 from edge_agent.model.layout import local_name, variable_path
@@ -32,6 +33,8 @@ VERIFIED = "a `write` table, and verified = true in the [provenance] of the prof
 
 Rules = Mapping[str, WriteRule | None]
 """Every variable, by `entity.point`, with how it may be written, when it may be at all."""
+Numbers = Mapping[str, Mapping[str, int]]
+"""Every variable, with what the names of its enumeration stand for."""
 
 
 def rulebook_problems(settings: Settings, sources: Iterable[Source], place: str) -> Iterator[Problem]:
@@ -41,6 +44,7 @@ def rulebook_problems(settings: Settings, sources: Iterable[Source], place: str)
         variable_path(entity, name): point.write if isinstance(point, RegisterPoint) else None
         for (entity, name), (_, point) in named(sources).items()
     }
+    numbers = {variable_path(entity, name): numbers_of(point) for (entity, name), (_, point) in named(sources).items()}
     entities = {e.id for e in settings.entities} | {local_name(s.entity) for s in sources}
     if settings.policy is not None:
         yield from _policy(settings.policy, rules, f"{place}policy")
@@ -51,7 +55,7 @@ def rulebook_problems(settings: Settings, sources: Iterable[Source], place: str)
             yield Problem(where, "a second playbook of this name", "one name for each")
         names.add(book.name)
         yield from _trigger(book.on, rules, entities, f"{where}.on")
-        yield from _playbook(book, settings, rules, where)
+        yield from _playbook(book, settings, rules, numbers, where)
         yield from _too_slow(book, sources, f"{where}.deadline")
 
 
@@ -139,7 +143,9 @@ def _trigger(on: TriggerSettings, rules: Rules, entities: set[str], where: str) 
         yield Problem(f"{where}.entity", shown(on.entity), "an entity or a source", close_match(on.entity, entities))
 
 
-def _playbook(book: PlaybookSettings, settings: Settings, rules: Rules, where: str) -> Iterator[Problem]:
+def _playbook(
+    book: PlaybookSettings, settings: Settings, rules: Rules, numbers: Numbers, where: str
+) -> Iterator[Problem]:
     allowed = {} if settings.policy is None else {point.point: point for point in settings.policy.points}
     if not book.steps:
         yield Problem(f"{where}.steps", "none", "at least one write")
@@ -149,7 +155,7 @@ def _playbook(book: PlaybookSettings, settings: Settings, rules: Rules, where: s
         yield Problem(f"{where}.inverse", 'an inverse without on_failure = "inverse", or the other way round', "both")
     for i, step in enumerate(book.steps):
         at = f"{where}.steps[{i}]"
-        yield from _write(step.point, step.value, rules, allowed, settings, at)
+        yield from _write(step.point, step.value, rules, numbers, allowed, settings, at)
         rule = rules.get(step.point)
         if rule is not None and rule.reverts is not None and (step.hold is None) == (not step.for_good):
             yield Problem(
@@ -167,7 +173,7 @@ def _playbook(book: PlaybookSettings, settings: Settings, rules: Rules, where: s
         ):
             yield Problem(f"{at}.hold", f"{step.hold:g} s", f"at most {rule.reverts.longest:g} s")
     for i, undo in enumerate(book.inverse):
-        yield from _write(undo.point, undo.value, rules, allowed, settings, f"{where}.inverse[{i}]")
+        yield from _write(undo.point, undo.value, rules, numbers, allowed, settings, f"{where}.inverse[{i}]")
     for i, criterion in enumerate(book.criteria):
         yield from _known(criterion.variable, rules, f"{where}.criteria[{i}].variable")
     yield from _times(book, rules, where)
@@ -178,6 +184,7 @@ def _write(
     point: str,
     value: Value,
     rules: Rules,
+    numbers: Numbers,
     allowed: Mapping[str, PointPolicy],
     settings: Settings,
     where: str,
@@ -195,8 +202,14 @@ def _write(
         yield Problem(
             f"{where}.point", shown(point), "a point that [[policy.points]] names", close_match(point, allowed)
         )
-    if value is None or isinstance(value, str):
-        return  # of an enumeration; the profile's codec has the last word
+    if isinstance(value, str):
+        names = numbers.get(point, {})
+        if value not in names:
+            wanted = f"one of {', '.join(names)}" if names else "a number"
+            yield Problem(f"{where}.value", shown(value), wanted, close_match(value, names))
+        value = names.get(value)
+    if value is None:
+        return
     refusal = rule.refusal(value)
     if refusal:
         yield Problem(

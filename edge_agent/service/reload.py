@@ -9,6 +9,7 @@ its end: an action is judged by the policy and the devices with which it was beg
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -106,7 +107,7 @@ class Reload:
             return
         self._waits = ""
         asks, self._asks = self._asks, []
-        self._tell(RELOADING.format(agent.clock().mono_ns // 1000))
+        self._tell(RELOADING.format(time.monotonic_ns() // 1000))  # the manager's clock, which sleeps with the machine
         outcome = await self._reload(agent, asks[0].by)
         self._tell(READY)
         for ask in asks:
