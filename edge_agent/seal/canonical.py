@@ -16,6 +16,10 @@ MAX_BYTES = 64 * 1024 * 1024
 """More than any record or snapshot of this agent: 10 000 variables take under 2 MiB."""
 
 
+_AS_THEY_ARE = frozenset({int, str, bytes, bool, type(None), tuple})
+"""Most of what is packed."""
+
+
 def pack(value: Any) -> bytes:
     """Return the canonical bytes of `value`: maps, lists, tuples, text, bytes, int, float, bool, None.
 
@@ -79,6 +83,8 @@ def split(data: bytes, max_items: int = 100_000) -> list[bytes]:
 def _ordered(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels deep")
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, dict):
         keys = (
             sorted(value, key=lambda k: k.encode()) if value and isinstance(next(iter(value)), str) else sorted(value)
