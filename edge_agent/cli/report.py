@@ -8,7 +8,6 @@ How far the past reaches is a number of records; actions older than they are, an
 import argparse
 import contextlib
 import datetime as dt
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -29,7 +28,7 @@ from edge_agent.model.site import Site
 from edge_agent.model.world import World
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.service.boot import restore
-from edge_agent.store.baselines import Baselines
+from edge_agent.store.baselines import Baselines, Pieces
 
 EXAMPLE = "edge-agent report /etc/edge-agent/agent.toml -o report.html"
 
@@ -98,7 +97,7 @@ def monitors(site: Site, world: World, kept: Baselines) -> list[tuple[Insight, M
     What is usual is as of the newest snapshot, what is open as of the newest record.
     """
     learned, alarms = kept.load(), alarms_of(world.findings).values()
-    watch = Watch(site.settings.drift, world, site, None if learned is None else json.loads(learned))
+    watch = Watch(site.settings.drift, world, site, None if learned is None else Pieces(learned))
     found = []
     for number, monitor in watch.monitors.items():
         sentences = tuple(alarm.sentence for alarm in alarms if alarm.number == number)

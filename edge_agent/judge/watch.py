@@ -25,7 +25,7 @@ class Watch:
     """
 
     def __init__(self, settings: DriftSettings, world: World, site: Site, state: object = None) -> None:
-        kept = state if isinstance(state, dict) else {}
+        kept = state if isinstance(state, Mapping) else {}
         watched = subjects(site, world.variables)
         self._settings = settings
         self._step, self._shares = Step(), max(1, len(watched))

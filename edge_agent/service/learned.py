@@ -3,7 +3,6 @@
 One set of rules says what survives either: the statistics go on where what they rest on is as it was.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 
@@ -12,7 +11,7 @@ from edge_agent.judge.watch import Watch
 from edge_agent.model.site import Site
 from edge_agent.model.world import World
 from edge_agent.seal.keys import PrivateKey
-from edge_agent.store.baselines import Baselines
+from edge_agent.store.baselines import Baselines, Pieces, joined
 from edge_agent.sync import Ground, Standing, ground
 from edge_agent.twin.baseline import baseline
 
@@ -25,7 +24,7 @@ COMPARISONS = "comparisons"
 def grounded(file: Baselines, site: Site, world: World, key: PrivateKey, boot: bytes) -> Ground:
     """Return the ground of a site, with what a file holds of it. `world` is in line with the configuration."""
     document = file.load()
-    kept = {} if document is None else json.loads(document)
+    kept = Pieces(b"{}" if document is None else document)
     watch = Watch(site.settings.drift, world, site, kept)
     if watch.forgotten:
         told = "what was learned of %d variables is of other statistics, devices or settings: they are learned anew"
@@ -55,8 +54,7 @@ def keep(file: Baselines, ground: Ground) -> None:
     Piece by piece: one call that renders all of it would hold the interpreter, and the event loop with it, and all
     that was learned would stand in memory twice. Raises StoreError.
     """
-    rows = [f"{json.dumps(name)}: {json.dumps(state)}".encode() for name, state in _states(ground)]
-    file.save(b"{" + b", ".join(rows) + b"}")
+    file.save(joined(_states(ground)))
 
 
 def _states(ground: Ground) -> Iterator[tuple[str, object]]:

@@ -1,17 +1,20 @@
 """Snapshots, baselines, keys and the lock: what stands beside the log."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 from faulty_disk import FaultyDisk, PowerCut
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import KEY
 
 from edge_agent.model.errors import StoreError, TrustError
 from edge_agent.model.layout import DataDir
-from edge_agent.store.baselines import Baselines
+from edge_agent.store.baselines import Baselines, Pieces, joined
 from edge_agent.store.disk import Disk
 from edge_agent.store.keys import load_or_make, load_public
 from edge_agent.store.lock import Lock
@@ -77,6 +80,14 @@ def test_a_power_cut_at_any_step_leaves_the_old_generation_or_the_new(tmp_path):
             assert at > 3
             return
     raise AssertionError("it never ends")
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=4)))
+def test_what_is_joined_key_by_key_is_one_json_map_and_is_read_key_by_key(states):
+    document = joined(states.items())
+    assert json.loads(document) == states
+    assert dict(Pieces(document)) == states
+    assert dict(Pieces(json.dumps(states).encode())) == states, "in one line, as other versions have kept it"
 
 
 def test_baselines_come_back_as_they_were_or_not_at_all(tmp_path):
