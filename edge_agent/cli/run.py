@@ -1,13 +1,14 @@
 """Prints READY on standard output once it serves, and tells a service manager that asked (sd_notify).
 
-SIGTERM and SIGINT stop it cleanly within five seconds, after an action under way. SIGHUP and `edge-agent reload` have
-it take up a changed agent.toml. Its log is on standard error.
+SIGTERM and SIGINT stop it cleanly within five seconds, after an action under way; so does the end of the terminal that
+it was started on. SIGHUP and `edge-agent reload` have it take up a changed agent.toml. Its log is on standard error.
 """
 
 import argparse
 import asyncio
 import contextlib
 import signal
+import sys
 from pathlib import Path
 
 from edge_agent.cli.inspection import inspect
@@ -53,9 +54,18 @@ async def _serve(agent: Agent, config: Path) -> None:
         manager.tell(STOPPING)
         stop.set()
 
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def hung_up() -> None:
+        # The same signal says that the terminal has gone on which a person tried this: then nobody is there any more.
+        if on_terminal and not sys.stdin.isatty():
+            asked_to_stop()
+        else:
+            reload.ask()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
-    loop.add_signal_handler(signal.SIGHUP, reload.ask)
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
     with contextlib.closing(manager):
         await agent.run(stop, ready, turned=lambda: manager.tell(TURNED), reload=reload)

@@ -1,6 +1,7 @@
 """What a service manager hears: from a real process, over the socket that systemd would have named."""
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -62,3 +63,26 @@ def test_nobody_asked_nobody_listens_and_a_full_queue_stop_nothing(tmp_path, man
         for _ in range(5000):
             told.tell(READY)
     assert manager.recv(100) == b"READY=1"
+
+
+ON_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Take standard input for the terminal of this session, and run a command on it."""
+
+
+def test_on_a_terminal_a_hang_up_takes_the_file_up_and_the_end_of_the_terminal_ends_the_agent(tmp_path):
+    config = written(tmp_path, METER + '[sync]\ninterval = "100ms"\n', free_port())
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", ON_TERMINAL, sys.executable, "-m", "edge_agent.cli", "run", str(config)]
+    agent = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    told = b""
+    while b"READY" not in told:
+        told += os.read(ours, 4096)
+    config.write_text("# said\n" + config.read_text())
+    agent.send_signal(signal.SIGHUP)
+    while b"taken up, asked by signal: nothing but its text" not in told:
+        told += os.read(ours, 4096)
+    os.close(ours)
+    assert agent.wait(60) == 0
