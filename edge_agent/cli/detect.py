@@ -2,9 +2,10 @@
 
 A timestamp is ISO 8601 (UTC when it names no zone) or seconds; an empty value, nan and inf are missing readings. Each
 row is answered with `{"score": 0..1, "alarm": true|false, "kind": text|null}`: `alarm` is true in the row in which
-something is noticed, `score` is 0.5 where the budget draws the line. A row that cannot be read is answered too, with
-`"error"`, and told on standard error. A header is not answered, nor is a line `#reset {json}`, which begins a new
-series, with other settings if it gives any. Rows are answered as they come, in batches when several wait.
+something is noticed; `score` says how rare the row is, 0.5 where the budget draws the line, and 0 when another row of
+its episode, the hundred before, was rarer. A row that cannot be read is answered too, with `"error"`, and told on
+standard error. A header is not answered, nor is a line `#reset {json}`, which begins a new series, with other settings
+if it gives any. Rows are answered as they come, in batches when several wait.
 
 The settings may also stand in the environment variable DRIFT_META, as one JSON object of their names: budget_samples,
 interval_s, season_s, warmup_samples, lo, hi. Exit code 1 when a row could not be read.

@@ -104,14 +104,18 @@ class Expected:
     def innovate(self, step: Step) -> None:  # noqa: C901 - the hot path calls nothing
         """Fill in what the reading is beyond what was expected."""
         profile = self.profile
-        deviation = step.value - self.mean
+        level = step.value
         sigma = self._sigma
+        quiet = 1.0
         if profile is not None:
             if profile.curve is not None:
-                deviation -= profile.offset(step.at_ms)
+                level -= profile.offset(step.at_ms)
             if profile.scatter is not None:
-                sigma /= profile.quiet(step.at_ms)
-        step.deviation = deviation
+                quiet = profile.quiet(step.at_ms)
+                sigma /= quiet
+        step.quiet = quiet
+        step.level = level
+        deviation = step.deviation = level - self.mean
         before = self._recent
         if step.follows:
             expected = self._phi * before

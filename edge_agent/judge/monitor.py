@@ -18,6 +18,7 @@ from edge_agent.judge.baseline import CLIP, Baseline, Warmup
 from edge_agent.judge.detector import Detector, Learned
 from edge_agent.judge.detectors.missing import Missing
 from edge_agent.judge.detectors.shift import SHARE, Shift
+from edge_agent.judge.detectors.spike import Spikes
 from edge_agent.judge.detectors.stuck import Stuck
 from edge_agent.judge.detectors.variance import POWER
 from edge_agent.judge.expected import Expected, learn_from
@@ -34,7 +35,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 6
+VERSION = 7
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -53,6 +54,8 @@ RAISE, RAISE_OTHERS = 0.2, 0.07
 
 In decades, for a sigma that was taken a fifth too small makes all decades too many by a share of them.
 """
+RAISE_CALIBRATED = 0.05
+"""The same for what has learned its own tail, to which each alarm belongs: no alarm of another says anything of it."""
 HIGHEST = 60.0
 """Decades that a bar is raised at most."""
 PROOF_SHARE = 1.0
@@ -63,7 +66,7 @@ ALLOWED = 1
 """Alarms of a kind in the time of the budget that say nothing about the variable."""
 SUSPICION = 0.8
 """Share of a bar above which readings do not teach what is usual."""
-TEACHERS = 2048
+TEACHERS = 1024
 """Readings of a season that teach it: of more, each n-th does."""
 OF_THE_MODEL = ("shift", "variance", "still", "season")
 """Kinds that see the same innovations: when one has alarmed, the others begin anew."""
@@ -130,7 +133,7 @@ class Monitor:
 
     __slots__ = (
         "_arl", "_at_ms", "_bars", "_budget_readings", "_detectors", "_expected", "_gap_ns", "_heard", "_missing", "_mono_ns", "_origin", "_period_ms",
-        "_profile", "_raised", "_said", "_settings", "_shares", "_shift", "_step", "_stride", "_stuck", "_trust",
+        "_profile", "_raised", "_said", "_settings", "_shares", "_shift", "_spikes", "_step", "_stride", "_stuck", "_trust",
         "_warmup", "device", "speaks", "subject", "top",
     )  # fmt: skip
 
@@ -168,6 +171,7 @@ class Monitor:
         self._detectors = tuple(detector for detector in begun if detector is not None)
         self._missing = next(d for d in self._detectors if isinstance(d, Missing))
         self._shift = next((d for d in self._detectors if isinstance(d, Shift)), None)
+        self._spikes = next((d for d in self._detectors if isinstance(d, Spikes)), None)
         self._stuck = next((d for d in self._detectors if isinstance(d, Stuck)), None)
         self._raised = NOTHING_RAISED
         self._set_bars()
@@ -225,8 +229,18 @@ class Monitor:
 
     @property
     def score(self) -> float:
-        """The last reading in 0..1: 0.5 at the bar, and towards 1 as it becomes rarer; 0 for the first readings."""
-        return 0.0 if self._heard <= SILENT else 1 - 2.0**-self.top
+        """The last reading in 0..1: 0.5 at the bar, and towards 1 as it becomes rarer; 0 for the first readings.
+
+        Between alarms it tells how rare the reading itself is, by a bar that no alarm has raised. How far a chart is on
+        its way to the bar is no news, nor is what is less rare than another reading of the same episode.
+        """
+        if self._heard <= SILENT:
+            return 0.0
+        part = self.top
+        if part <= 1.0:
+            spikes = self._spikes
+            part = spikes.decades / self._plain_bar(spikes) if spikes is not None else 0.0
+        return 1 - math.exp2(-part)
 
     def findings(self, known: Mapping[str, Anomaly], at_ms: int) -> list[Anomaly]:
         """Return what is open now. `known` are the findings in the world, which stand as long as they may."""
@@ -285,6 +299,7 @@ class Monitor:
         of_the_model = leader.kind in OF_THE_MODEL
         if of_the_model and self._stuck is not None and self._stuck.open is not None:
             leader.reset()  # a stuck value explains all that its innovations show
+            self.top = 0.0
             return None
         shift = self._shift
         if leader.kind == "variance" and shift is not None and shift.decades > EXPLAINS * self._bar(shift):
@@ -294,7 +309,7 @@ class Monitor:
         leader.alarm(step)
         if of_the_model or leader is self._stuck:
             for other in self._detectors:
-                if other is not leader and other.kind in OF_THE_MODEL:
+                if other is not leader and (other.kind in OF_THE_MODEL or other is self._spikes):
                     other.reset()
         if leader.share != PROOF_SHARE:
             self._raise(leader, step.at_ms)
@@ -314,10 +329,16 @@ class Monitor:
             if detector.share != PROOF_SHARE:
                 was = self._lasting(detector.kind, at_ms)
                 mine = detector is leader
-                share = RAISE if mine else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
+                share = self._share(detector, leader)
                 higher = was.decades + share * (self._plain_bar(detector) + was.decades)
                 raised = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
                 self._raised = {**self._raised, detector.kind: raised}
+
+    def _share(self, detector: Detector, leader: Detector) -> float:
+        """Return by which share of itself an alarm of the leader raises a detector's bar."""
+        if detector is self._spikes:
+            return RAISE_CALIBRATED if detector is leader else 0.0
+        return RAISE if detector is leader else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
 
     def _plain_bar(self, detector: Detector) -> float:
         return math.log10(self._arl * detector.share)

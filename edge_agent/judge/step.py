@@ -12,7 +12,9 @@ class Step:
         "error",
         "follows",
         "heard",
+        "level",
         "mono_ns",
+        "quiet",
         "ready",
         "value",
         "z",
@@ -32,6 +34,10 @@ class Step:
         """Whether there is a baseline, and so the innovation."""
         self.again = 0
         """With an alarm: the so-manieth of its kind beyond those that a budget allows for."""
+        self.level = 0.0
+        """The reading without its season."""
+        self.quiet = 1.0
+        """By which factor the variable scatters less in this phase of its season than over all."""
         self.deviation = 0.0
         """From the mean with its season, in the variable's unit."""
         self.error = 0.0

@@ -1,47 +1,48 @@
-"""One reading far from all that is usual: the tail of the innovations' size beyond an adaptive 98 % quantile.
+"""A reading far from all that is usual: by what the one before does not explain, or by where it stands.
 
-Beyond a high quantile the tail of nearly everything is a generalised Pareto one (Pickands 1975); its two figures come
-from the mean and the mean square of what lay beyond, which are carried along with a memory of some hundred such
-readings. So a heavy-tailed variable is not a variable full of spikes.
+Two sizes are looked at, each over its own mean and each by its own tail (judge/tail.py): how far the reading lies from
+what the reading before lets expect, and how far from the mean at this phase of the day. The rarer counts. Both come of
+a small model of its own, which forgets: it takes outliers as they are, where that of the charts bounds them, and goes
+on from a new level by itself, so that no alarm of another detector disturbs it.
+
+What is rare comes in episodes. In one, only what is rarer than all before is news.
 """
 
 import math
+from array import array
 from typing import NamedTuple
 
+from edge_agent.judge import tail
+from edge_agent.judge.baseline import PHI_MAX
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import SIGMA, Ruler, clock
+from edge_agent.model.errors import WireError
 from edge_agent.model.site import DriftSettings
 
 SHARE = 10.0
-BEYOND = 0.02
-"""Share of the readings that lie beyond the quantile."""
-NORMAL_QUANTILE = 2.326
-"""Beyond it lie 2 % of a normal variable's readings, on both sides together."""
-MEAN, SQUARE = 0.338, 0.199
-"""Mean and mean square of what lies beyond it, over it, for a normal variable."""
-PRIOR = 40.0
-"""Readings beyond that the figures expected at first weigh as much as: as many as 2 000 readings have."""
-NORMAL_RATIO, HEAVY_RATIO = 3.6, 5.5
-"""Of the 98 % quantile to the median, which a few hundred readings tell well: normal, and as heavy as Laplace's or t3.
-
-Between them the shape expected at first goes from `TAMEST` to `HEAVY`.
-"""
-HEAVY = 0.3
-FEW = 200.0
-"""Readings of the warm-up that weigh as much as the normal quantile."""
-MEMORY = 400.0
-"""Readings beyond over which the tail is taken."""
-TAMEST, HEAVIEST = -0.1, 0.45
-"""Bounds of the tail's shape: between nearly bounded and hardly a variance."""
-FURTHEST = 25.0
-"""In sigma: an excess beyond teaches as if it were so large."""
-RAREST = 16.0
-"""The most decades that a tail learned from so few readings can claim."""
+EPISODE = 100
+"""Readings after a rare one within which only a rarer one is news."""
 QUIET = 60
 """Readings without another after which it is over."""
+MEMORY = 2048
+"""Readings over which the model is taken; all of them while there are fewer."""
+REACH = 10.0
+"""Mean sizes: how far out a reading may lie to teach the model in full."""
+MEAN_SIZE = 0.798
+"""Of a normal variable, in sigma."""
+PHASES = 16
+"""Of the season, each with its own mean: what the harmonics leave over (judge/profile.py)."""
+FEW = 8.0
+"""Readings of a phase that weigh as much as the mean of all."""
+EACH = 4
+"""Of the readings beyond that memory, each so-manieth teaches."""
+NEAR, FAR = 4, 4 + tail.FIGURES
+"""Where the two tails stand among the figures: of the innovations, and of what is left of the readings."""
+OWN = FAR + tail.FIGURES
+"""Where the phases do."""
 
 
 class Spike(NamedTuple):
@@ -56,73 +57,127 @@ class Spike(NamedTuple):
     quiet: int
 
 
-def begin(subject: Subject, settings: DriftSettings) -> "Spikes | None":  # noqa: ARG001 - one shape for all
+def begin(subject: Subject, settings: DriftSettings) -> "Spikes | None":
     """Return the detector for a variable that should move smoothly."""
-    return Spikes() if subject.shifts else None
+    return Spikes(int(settings.season * 1000)) if subject.shifts else None
 
 
 class Spikes:
-    """The tail of one variable."""
+    """The two tails of one variable, and the model they come of."""
 
-    __slots__ = ("_beta", "_mean", "_quantile", "_scale", "_square", "_weight", "_xi", "open")
+    __slots__ = (
+        "_bar", "_before", "_far", "_floor", "_heard", "_mean", "_near", "_own", "_peak", "_period_ms", "_phi", "_size",
+        "_until", "decades", "open",
+    )  # fmt: skip
 
     kind = "spike"
     share = SHARE
 
-    def __init__(self) -> None:
+    def __init__(self, period_ms: int) -> None:
         self.open: Spike | None = None
-        self._scale = 1.0
-        self._quantile = NORMAL_QUANTILE
-        self._weight, self._mean, self._square = PRIOR, MEAN, SQUARE
-        self._shape()
+        self.decades = 0.0
+        """What the last reading has come to."""
+        self._size = 0.0  # of the last reading that was news, in sigma, with sign
+        self._bar = tail.RAREST
+        self._peak, self._until = 0.0, 0  # of the episode under way, and after how many readings it is over
+        self._period_ms = period_ms
+        self._heard = 0
+        self._floor = 0.0  # 0 before there is a baseline, and then the least that a mean size can be
+        self._mean = self._before = self._phi = 0.0  # what lies before is from the mean and its phase
+        self._near = self._far = 0.0  # the quantiles, in the variable's unit
+        # Mean sizes of the innovations and of what they come of, the sums that tell phi, the tails of both sizes, and the
+        # means of the phases: in one array, which weighs a third of objects.
+        self._own = array("d", [0.0]) * (OWN + (PHASES if period_ms else 0))
 
     def learn(self, learned: Learned) -> None:
-        """Set out from the innovations of the warm-up."""
-        sizes = sorted(map(abs, learned.errors))
-        if not sizes:
-            return
-        own = sizes[int((1 - BEYOND) * len(sizes))]
-        share = len(sizes) / (len(sizes) + FEW)
-        self._quantile = max(0.5, share * own + (1 - share) * max(NORMAL_QUANTILE, own))
-        ratio = self._quantile / max(sizes[len(sizes) // 2], 0.1)
-        heavy = min(1.0, max(0.0, (ratio - NORMAL_RATIO) / (HEAVY_RATIO - NORMAL_RATIO)))
-        # Scaled as a normal tail is to its quantile; a heavier shape keeps the mean and has a larger mean square.
-        shape = TAMEST + heavy * (HEAVY - TAMEST)
-        self._mean = MEAN / NORMAL_QUANTILE * self._quantile * (1 + heavy)
-        self._square = self._mean**2 * (1 + 1 / (1 - 2 * shape))
-        for size in sizes:
-            if size > self._quantile:
-                self._exceed(size - self._quantile)
+        """Set out from the warm-up."""
+        base, own = learned.expected.baseline, self._own
+        self._bar, self._floor, self._heard = learned.bar, base.floor, base.size
+        self._mean, self._before, self._phi, self._until = base.mean, 0.0, base.phi, 0
+        square = base.spread * base.spread
+        own[:NEAR] = array("d", (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE, square, base.phi * square))
+        own[OWN:] = array("d", [0.0]) * (len(own) - OWN)
+        deviations = ((value - base.mean) / base.spread for value in learned.values)
+        for at, sizes in ((NEAR, learned.errors), (FAR, deviations)):
+            tail.begin(own, at)
+            for number, size in enumerate(sizes, 1):
+                pace = max(tail.PACE, 1 / number)
+                tail.fall(own, at, pace)
+                if abs(size) > MEAN_SIZE * own[at]:
+                    tail.rarity(own, at, abs(size) / MEAN_SIZE, pace)
+        self._bound()
 
     def update(self, step: Step) -> float:
-        """Take a reading; return how rare it is, in decades."""
-        if not step.ready:
+        """Take a reading; return how rare it is, in decades, if that is news."""
+        if self._floor == 0.0:
             return 0.0
+        heard = self._heard = step.heard
         if self.open is not None:
             self._quieten(self.open)
-        size = step.error
-        if size < 0.0:
-            size = -size
-        quantile = self._quantile
-        # Robbins and Monro: at rest, one reading in fifty lies beyond.
-        if size <= quantile:
-            self._quantile = quantile - 0.0002 * quantile
+        rest = step.level - self._mean
+        phase = 0
+        if self._period_ms:
+            phase = OWN + step.at_ms % self._period_ms * PHASES // self._period_ms
+            rest -= self._own[phase]
+        before, phi = self._before, self._phi
+        self._before = rest
+        error = rest - phi * before if step.follows else rest * math.sqrt(1 - phi * phi)
+        if heard < MEMORY or heard % EACH == 0:
+            self._teach(phase, rest, before, error)
+        size, place = error * step.quiet, rest * step.quiet
+        if -self._near <= size <= self._near and -self._far <= place <= self._far:
+            self.decades = 0.0
+        else:
+            self.decades = self._rarity(size, place)
+        return self.decades
+
+    def _rarity(self, size: float, place: float) -> float:
+        """Return the decades of a size beyond one of the quantiles; 0 when a rarer one was in this episode."""
+        own = self._own
+        near, far = abs(size) / own[0], abs(place) / own[1]
+        nearer = tail.rarity(own, NEAR, near) if near > own[NEAR] else 0.0
+        farther = tail.rarity(own, FAR, far) if far > own[FAR] else 0.0
+        self._bound()
+        decades = max(nearer, farther)
+        if self._heard <= self._until and decades <= self._peak:
             return 0.0
-        self._quantile = quantile + 0.0098 * quantile
-        excess = size - quantile
-        base = 1 + self._xi * excess / self._beta
-        decades = min(RAREST, 1.7 + math.log10(base) / self._xi) if base > 0 else RAREST
-        self._exceed(excess)
+        self._peak, self._until = decades, self._heard + EPISODE
+        self._size = MEAN_SIZE * (math.copysign(near, size) if nearer >= farther else math.copysign(far, place))
         return decades
+
+    def _teach(self, phase: int, rest: float, before: float, error: float) -> None:
+        """Let a reading teach the model: none more than what lies `REACH` mean sizes out."""
+        own, many = self._own, 1 if self._heard < MEMORY else EACH
+        pace = many / min(self._heard, MEMORY)
+        scale, spread = own[0], own[1]
+        reach = REACH * spread
+        rest, before = max(-reach, min(reach, rest)), max(-reach, min(reach, before))
+        self._mean += pace * rest
+        own[0] = max(self._floor, scale + pace * (min(abs(error), REACH * scale) - scale))
+        own[1] = max(self._floor, spread + pace * (abs(rest) - spread))
+        own[2] += pace * (before * before - own[2])
+        own[3] += pace * (before * rest - own[3])
+        if phase:
+            own[phase] += pace * PHASES / (1 + FEW * PHASES * pace) * rest
+        tail.fall(own, NEAR, many * tail.PACE)
+        tail.fall(own, FAR, many * tail.PACE)
+        self._bound()
+
+    def _bound(self) -> None:
+        """Keep at hand what each reading needs."""
+        own = self._own
+        self._phi = max(-PHI_MAX, min(PHI_MAX, own[3] / own[2])) if own[2] > 0.0 else 0.0
+        self._near, self._far = own[NEAR] * own[0], own[FAR] * own[1]
 
     def alarm(self, step: Step) -> None:
         """Open a spike, or count one more."""
         was = self.open
         since_ms, count = (step.at_ms, 1) if was is None else (was.since_ms, was.often + 1)
-        self.open = Spike(since_ms, step.at_ms, step.value, step.error, count, 0)
+        self.open = Spike(since_ms, step.at_ms, step.value, self._size, count, 0)
 
     def reset(self) -> None:
-        """Do nothing: nothing is under way between two readings."""
+        """Take what follows as explained, unless it is rarer than what this detector would alarm at."""
+        self._peak, self._until = self._bar, self._heard + EPISODE
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open spikes stand."""
@@ -144,34 +199,20 @@ class Spikes:
     def _quieten(self, spike: Spike) -> None:
         self.open = None if spike.quiet >= QUIET else spike._replace(quiet=spike.quiet + 1)
 
-    def _exceed(self, excess: float) -> None:
-        weight = self._weight = min(MEMORY, self._weight + 1)
-        excess = min(excess, FURTHEST, 6 * self._mean)
-        self._mean += (excess - self._mean) / weight
-        self._square += (excess * excess - self._square) / weight
-        self._shape()
-
-    def _shape(self) -> None:
-        """Solve for the tail by its moments (Hosking and Wallis 1987)."""
-        mean = self._mean
-        variance = max(self._square - mean * mean, 1e-6 * mean * mean)
-        ratio = mean * mean / variance
-        xi = min(HEAVIEST, max(TAMEST, 0.5 * (1 - ratio)))
-        self._xi = xi if abs(xi) > 1e-3 else 1e-3  # noqa: PLR2004 - exponential: the formula's own limit
-        self._beta = mean * (1 - self._xi)
-
     def to_state(self) -> list[object]:
-        """Return it as plain JSON values."""
-        own = [self._quantile, self._weight, self._mean, self._square]
-        return [own, None if self.open is None else list(self.open)]
+        """Return it as plain JSON values, without the bar: it is the budget's."""
+        own = [self._heard, self._floor, self._mean, self._before, self._size, self._peak, self._until]
+        return [own, list(self._own), None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        own, spike = parts(state, 2)
-        quantile, weight, mean, square = figures(own, 4)
-        self._quantile, self._weight = max(1e-6, quantile), max(1.0, weight)
-        self._mean, self._square = max(1e-9, mean), max(0.0, square)
-        self._shape()
+        own, model, spike = parts(state, 3)
+        heard, floor, self._mean, self._before, self._size, self._peak, until = figures(own, 7)
+        self._heard, self._floor, self._until = int(heard), max(0.0, floor), int(until)
+        self._own = array("d", figures(model, len(self._own)))
+        if floor > 0.0 and not (floor <= min(self._own[:2]) and tail.is_sound(self._own, NEAR, FAR)):
+            raise WireError("baselines: got figures that no tail can have, wanted those that were saved")
+        self._bound()
         if spike is not None:
             since_ms, raised_ms, value, size, count, quiet = figures(spike, 6)
             self.open = Spike(int(since_ms), int(raised_ms), value, size, int(count), int(quiet))
