@@ -71,7 +71,7 @@ def test_a_reading_is_rare_at_its_time_of_day_that_is_none_at_another():
 def test_an_episode_is_said_once_unless_it_becomes_rarer():
     watched = monitor()
     feed(watched, normal(1, 1200))
-    told = feed(watched, [16.0, 10.0, 15.0, 10.0, 15.5, 10.0, 60.0], start=1200)
+    told = feed(watched, [15.3, 10.0, 14.5, 10.0, 14.9, 10.0, 60.0], start=1200)
     assert of_kind(told) == [0, 6]
 
 

@@ -39,7 +39,9 @@ FEW = 8.0
 """Readings of a phase that weigh as much as the mean of all."""
 EACH = 4
 """Of the readings beyond that memory, each so-manieth teaches."""
-NEAR, FAR = 4, 4 + tail.FIGURES
+PEAK, SIZE = 4, 5
+"""Where the decades of the episode under way stand, and the size of the last reading that was news, in sigma."""
+NEAR, FAR = 6, 6 + tail.FIGURES
 """Where the two tails stand among the figures: of the innovations, and of what is left of the readings."""
 OWN = FAR + tail.FIGURES
 """Where the phases do."""
@@ -66,7 +68,7 @@ class Spikes:
     """The two tails of one variable, and the model they come of."""
 
     __slots__ = (
-        "_bar", "_before", "_far", "_floor", "_heard", "_mean", "_near", "_own", "_peak", "_period_ms", "_phi", "_size",
+        "_bar", "_before", "_far", "_floor", "_heard", "_mean", "_near", "_own", "_period_ms", "_phi",
         "_until", "decades", "open",
     )  # fmt: skip
 
@@ -77,16 +79,15 @@ class Spikes:
         self.open: Spike | None = None
         self.decades = 0.0
         """What the last reading has come to."""
-        self._size = 0.0  # of the last reading that was news, in sigma, with sign
         self._bar = tail.RAREST
-        self._peak, self._until = 0.0, 0  # of the episode under way, and after how many readings it is over
+        self._until = 0  # so many readings the episode under way goes on
         self._period_ms = period_ms
         self._heard = 0
         self._floor = 0.0  # 0 before there is a baseline, and then the least that a mean size can be
         self._mean = self._before = self._phi = 0.0  # what lies before is from the mean and its phase
         self._near = self._far = 0.0  # the quantiles, in the variable's unit
-        # Mean sizes of the innovations and of what they come of, the sums that tell phi, the tails of both sizes, and the
-        # means of the phases: in one array, which weighs a third of objects.
+        # Mean sizes of the innovations and of what they come of, the sums that tell phi, peak and size, the tails of both
+        # sizes, and the means of the phases: in one array, which weighs a third of objects.
         self._own = array("d", [0.0]) * (OWN + (PHASES if period_ms else 0))
 
     def learn(self, learned: Learned) -> None:
@@ -95,7 +96,7 @@ class Spikes:
         self._bar, self._floor, self._heard = learned.bar, base.floor, base.size
         self._mean, self._before, self._phi, self._until = base.mean, 0.0, base.phi, 0
         square = base.spread * base.spread
-        own[:NEAR] = array("d", (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE, square, base.phi * square))
+        own[:PEAK] = array("d", (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE, square, base.phi * square))
         own[OWN:] = array("d", [0.0]) * (len(own) - OWN)
         deviations = ((value - base.mean) / base.spread for value in learned.values)
         for at, sizes in ((NEAR, learned.errors), (FAR, deviations)):
@@ -139,10 +140,10 @@ class Spikes:
         farther = tail.rarity(own, FAR, far) if far > own[FAR] else 0.0
         self._bound()
         decades = max(nearer, farther)
-        if self._heard <= self._until and decades <= self._peak:
+        if self._heard <= self._until and decades <= own[PEAK]:
             return 0.0
-        self._peak, self._until = decades, self._heard + EPISODE
-        self._size = MEAN_SIZE * (math.copysign(near, size) if nearer >= farther else math.copysign(far, place))
+        own[PEAK], self._until = decades, self._heard + EPISODE
+        own[SIZE] = MEAN_SIZE * (math.copysign(near, size) if nearer >= farther else math.copysign(far, place))
         return decades
 
     def _teach(self, phase: int, rest: float, before: float, error: float) -> None:
@@ -173,11 +174,11 @@ class Spikes:
         """Open a spike, or count one more."""
         was = self.open
         since_ms, count = (step.at_ms, 1) if was is None else (was.since_ms, was.often + 1)
-        self.open = Spike(since_ms, step.at_ms, step.value, self._size, count, 0)
+        self.open = Spike(since_ms, step.at_ms, step.value, self._own[SIZE], count, 0)
 
     def reset(self) -> None:
         """Take what follows as explained, unless it is rarer than what this detector would alarm at."""
-        self._peak, self._until = self._bar, self._heard + EPISODE
+        self._own[PEAK], self._until = self._bar, self._heard + EPISODE
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open spikes stand."""
@@ -201,13 +202,13 @@ class Spikes:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the bar: it is the budget's."""
-        own = [self._heard, self._floor, self._mean, self._before, self._size, self._peak, self._until]
+        own = [self._heard, self._floor, self._mean, self._before, self._until]
         return [own, list(self._own), None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
         own, model, spike = parts(state, 3)
-        heard, floor, self._mean, self._before, self._size, self._peak, until = figures(own, 7)
+        heard, floor, self._mean, self._before, until = figures(own, 5)
         self._heard, self._floor, self._until = int(heard), max(0.0, floor), int(until)
         self._own = array("d", figures(model, len(self._own)))
         if floor > 0.0 and not (floor <= min(self._own[:2]) and tail.is_sound(self._own, NEAR, FAR)):
