@@ -426,6 +426,16 @@ def test_a_hole_is_not_taken_for_told_when_the_record_that_tells_it_was_not_kept
     assert [facts["first"] for facts in entries(found, "hole")] == [2]
 
 
+def test_what_is_missing_in_the_log_does_not_wait_to_be_delivered(gateway):
+    found, _ = gateway
+    wounded(found)
+    with agent_on(found) as agent:
+        assert (agent.ledger.acked, agent.ledger.first_waiting) == (0, 1)
+        for delivered, waits in ((1, 3), (2, 3), (3, 4), (agent.ledger.head_seq, agent.ledger.head_seq + 1)):
+            agent.ledger.acknowledge(delivered)
+            assert agent.ledger.first_waiting == waits
+
+
 def test_a_hole_is_told_on_the_chain_with_its_place(gateway):
     found, before = gateway
     segment, at = wounded(found)

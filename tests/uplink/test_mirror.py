@@ -693,8 +693,9 @@ def test_a_mirror_that_begins_anew_releases_nothing_that_it_did_not_see(broker, 
                 assert (mirror.world.version, gateway.acked) == (20, 5)
                 assert publisher._terms.receipts.confirms(20)
                 await released(mirror, gateway, 20, told)
-                assert [c.seq for c in told if isinstance(c, AuditTold)] == list(range(6, 21))
-                assert publisher.counts["resends"] == 1
+                late = [c.seq for c in told if isinstance(c, AuditTold)]
+                assert late == list(range(6, 21)), "each of them once, however often they came"
+                assert publisher.counts["resends"] >= 1
 
     run(test())
 
