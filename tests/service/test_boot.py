@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from sites import METER, site
 from test_entries import facts_of
@@ -15,7 +16,7 @@ from test_entries import facts_of
 from edge_agent.cli.main import main
 from edge_agent.cli.stored import open_folder
 from edge_agent.config import load
-from edge_agent.model.errors import ConfigError, StoreError
+from edge_agent.model.errors import ConfigError, StoreError, TrustError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import Snapshot
@@ -23,11 +24,12 @@ from edge_agent.model.world import replace_world
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.envelope import seal
-from edge_agent.seal.records import seal_snapshot, unseal_record, unseal_snapshot
+from edge_agent.seal.records import seal_record, seal_snapshot, unseal_record, unseal_snapshot
 from edge_agent.service.agent import Agent
-from edge_agent.service.boot import open_store, restore
+from edge_agent.service.boot import open_store, replay, restore
 from edge_agent.service.offline import accept, restore_twin, rotate
 from edge_agent.store.keys import load_private, load_public
+from edge_agent.store.shelf import Item
 from edge_agent.store.snapshots import Snapshots
 from edge_agent.store.verify import verify
 from edge_agent.twin.baseline import empty_world
@@ -395,6 +397,27 @@ def test_rotations_that_are_damaged_anywhere_never_keep_the_gateway_from_startin
     path.write_bytes(whole[:9])
     rotate(found)
     assert run(found, 3.0).world.version > last.world.version
+
+
+@pytest.mark.parametrize(
+    ("lies", "why"),
+    [
+        ({"prev": bytes(32)}, "does not follow record"),
+        ({"state": bytes(32)}, "has not the digest it names"),
+    ],
+)
+def test_what_our_own_key_signed_is_not_replayed_when_it_does_not_hold(gateway, lies, why):
+    found, standing = gateway
+    folder = open_folder(data_of(found).root)
+    snapshot = unseal_snapshot(folder.snapshots[-1].envelope, folder.key)
+    items = list(folder.shelf.records(snapshot.world.version + 1))
+    assert replay(snapshot.world, snapshot.head, items, folder.key)[0].version == standing.world.version
+    record, _ = unseal_record(items[0].envelope, folder.key)
+    wrong = seal_record(msgspec.structs.replace(record, **lies), load_private(data_of(found).private_key))
+    with pytest.raises(TrustError, match=why):
+        replay(snapshot.world, snapshot.head, [Item(wrong.seq, wrong.envelope, wrong.seq), *items[1:]], folder.key)
+    with pytest.raises(TrustError, match="does not follow record"):
+        replay(snapshot.world, snapshot.head, items[1:], folder.key)
 
 
 def wounded(found):

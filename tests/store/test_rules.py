@@ -86,7 +86,7 @@ def test_each_rule_has_its_tests(rule):
 
 def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch):
     real = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda file, content, offset: real(file, content[:1000], offset))
+    monkeypatch.setattr(os, "pwrite", lambda file, content, offset: real(file, content[:100], offset))
     log = Log.open(tmp_path / "log", max_bytes=1 << 20, segment_bytes=16384)
     for each in CHAIN:
         log.append(each)
