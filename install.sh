@@ -7,6 +7,7 @@
 # configuration does `current` point to it. So an install that fails leaves what was running as it was.
 # Standard output belongs to the program that is run; whatever the installer says goes to standard error.
 set -euo pipefail
+umask 022 # the service reads what root installs; what is private is given its mode where it is made
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 venv=$here/.venv
@@ -203,6 +204,7 @@ write_requirements() {
 
 root='' # of another file system, with --root
 changed=()
+before='' # the environment that `current` pointed to, when it was changed
 next=() # what a person does now, said last
 
 # Do something to the system, and remember what it was.
@@ -307,8 +309,10 @@ put_keys() {
 
 # Point `current` to an environment, at once or not at all.
 switch_to() {
-    local target=$1 link=$root/opt/edge-agent/current
-    [[ $(readlink "$link" 2>/dev/null) == "$(basename "$target")" ]] && return 0
+    local target=$1 link=$root/opt/edge-agent/current was
+    was=$(readlink "$link" 2>/dev/null || true)
+    if [[ $was == "$(basename "$target")" ]]; then return 0; fi
+    before=$was
     ln -sfn "$(basename "$target")" "$link.new"
     mv -T "$link.new" "$link"
     changed+=(/opt/edge-agent/current)
@@ -351,7 +355,8 @@ start_service() {
     if [[ -z $runs ]]; then
         next=('systemd does not run here: the service starts when it does')
     elif ((${#changed[@]})) || ! systemctl is-active -q edge-agent; then
-        change 'service started' systemctl restart edge-agent
+        systemctl restart edge-agent || refuse "the service does not start: journalctl -u edge-agent says why.${before:+ To go back: sudo ln -sfn $before /opt/edge-agent/current && sudo systemctl restart edge-agent}"
+        changed+=('service started')
         next=('next: sudo edge-agent status /etc/edge-agent/agent.toml --watch')
     fi
 }
