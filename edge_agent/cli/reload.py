@@ -7,10 +7,11 @@ change waits until it has ended: Ctrl-C does not call it off.
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edge_agent.cli.asking import lines_from
+from edge_agent.cli.asking import lines_from, no_answer
 from edge_agent.config import data_dir_of
 from edge_agent.model.errors import LinkError, Problem
 from edge_agent.model.layout import DataDir
@@ -28,32 +29,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask for it, and wait for what comes of it; 1 when nothing was changed because something is wrong."""
     folder = data_dir_of(args.config)
-    told = (json.loads(line) for line in lines_from(DataDir(folder).reload, folder, _ELSEWHERE, patient=True))
-    file = Path(next(told, {"file": args.config})["file"])
-    if file.resolve() != args.config.resolve():
+    path = DataDir(folder).reload
+    try:
+        found = _come_of_it(args.config, folder, lines_from(path, folder, _ELSEWHERE, patient=True), quiet=args.json)
+    except (ValueError, KeyError, TypeError) as error:
+        raise no_answer(path, error) from error
+    if args.json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        print("\n".join(_words(found)))
+    return 0 if found["ok"] else 1
+
+
+def _come_of_it(config: Path, folder: Path, lines: Iterator[bytes], *, quiet: bool) -> dict[str, Any]:
+    """Return what came of it, saying meanwhile what is waited for."""
+    told = map(json.loads, lines)
+    file = Path(next(told, {"file": config})["file"])
+    if file.resolve() != config.resolve() and not quiet:
         print(f"the agent in {folder} runs on {file}: that is what it looks at")
     for found in told:
         if "waits" not in found:
-            return _tell(found, file, as_json=args.json)
-        if not args.json:
+            return {"file": str(file), **found, "ok": bool(found["ok"])}
+        if not quiet:
             print(f"not taken up yet: {found['waits']}", flush=True)
     raise LinkError(f"{folder}: the agent ended before it came to it; it reads the file when it starts")
 
 
-def _tell(found: dict[str, Any], file: Path, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False))
-        return 0 if found["ok"] else 1
-    for each in found["problems"]:
-        print(Problem(**each))
+def _words(found: dict[str, Any]) -> Iterator[str]:
+    yield from (str(Problem(**each)) for each in found["problems"])
     if not found["ok"]:
         count = len(found["problems"])
-        print(f"{count} problem{'s' if count > 1 else ''} in {file}: nothing was changed")
-        return 1
-    if found["was"] == found["config"] and not found["changed"]:
-        print(f"{file}: nothing has changed")
-    for change in found["changed"]:
-        print(change)
+        yield f"{count} problem{'s' if count > 1 else ''} in {found['file']}: nothing was changed"
+        return
+    yield from found["changed"]
     if found["was"] != found["config"]:
-        print(f"{file}: taken up, {found['config'][:16]}… in place of {found['was'][:16]}…")
-    return 0
+        yield f"{found['file']}: taken up, {found['config'][:16]}… in place of {found['was'][:16]}…"
+    elif not found["changed"]:
+        yield f"{found['file']}: nothing has changed"

@@ -130,12 +130,9 @@ class MqttBroker:
 
         What nobody listens to any more is passed over, and not subscribed in the next session.
         """
-        same = isinstance(successor, MqttBroker) and (successor.bus, successor.access) == (self.bus, self.access)
-        if (
-            not same
-            or not isinstance(successor, MqttBroker)
-            or self._named_after not in kept & successor.inboxes.keys()
-        ):
+        if not isinstance(successor, MqttBroker) or (successor.bus, successor.access) != (self.bus, self.access):
+            return False
+        if self._named_after not in kept or self._named_after not in successor.inboxes:
             return False
         for name, inbox in successor.inboxes.items():
             if name not in kept:

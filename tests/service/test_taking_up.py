@@ -196,8 +196,11 @@ def test_the_command_says_what_it_waits_for_and_who_asked_and_that_another_file_
         "sync changed (mode)",
         f"{path}: taken up, bbbbbbbbbbbbbbbb… in place of aaaaaaaaaaaaaaaa…",
     ]
-    code, _ = asyncio.run(day([path, "--json"], {"waits": "an action"}, {**done, "ok": False}))
-    assert (code, json.loads(capsys.readouterr().out)) == (1, {**done, "ok": False})
+    code, _ = asyncio.run(day([beside, "--json"], {"waits": "an action"}, {**done, "ok": False}))
+    assert (code, json.loads(capsys.readouterr().out)) == (1, {"file": str(path), **done, "ok": False})
+
+    assert asyncio.run(day([path], [5]))[0] == 1
+    assert "does not answer" in capsys.readouterr().err
 
     async def gone():
         asking, _ = await day([path])
