@@ -7,10 +7,10 @@ import hashlib
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge_agent.model.errors import TrustError
+from edge_agent.seal.openssh import file_of, line_of, pair_of, public_of
 
 # y coordinates of the points whose order divides 8, little-endian, sign bit cleared; three of them also in the
 # form that is not reduced. tests/seal/test_keys.py computes them from the curve.
@@ -69,6 +69,11 @@ class PublicKey:
     @classmethod
     def from_text(cls, text: bytes) -> "PublicKey":
         """Read an OpenSSH line, `ssh-ed25519 AAAA… comment`. Raises TrustError."""
+        raw = public_of(text)
+        if raw is not None:
+            return cls(raw)
+        from cryptography.hazmat.primitives import serialization  # some megabytes, for what is not plain
+
         try:
             key = serialization.load_ssh_public_key(text)
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -81,8 +86,7 @@ class PublicKey:
 
     def to_text(self, comment: str) -> bytes:
         """Return the OpenSSH line of this key."""
-        line = self._key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        return line + b" " + comment.encode() + b"\n"
+        return line_of(self.raw) + b" " + comment.encode() + b"\n"
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether `signature` is this key's over `message`."""
@@ -120,6 +124,14 @@ class PrivateKey:
     @classmethod
     def from_text(cls, text: bytes, passphrase: bytes | None = None) -> "PrivateKey":
         """Read an OpenSSH private key file. Raises EncryptedKeyError when it wants a passphrase, else TrustError."""
+        pair = pair_of(text) if passphrase is None else None
+        if pair is not None:
+            own = cls.from_seed(pair[0])
+            if own.public.raw != pair[1]:
+                raise TrustError("private key: its two halves do not belong together, wanted the file as it was made")
+            return own
+        from cryptography.hazmat.primitives import serialization  # some megabytes, for what is not plain
+
         try:
             key = serialization.load_ssh_private_key(text, passphrase)
         except TypeError as error:
@@ -136,9 +148,7 @@ class PrivateKey:
 
     def to_text(self) -> bytes:
         """Return the OpenSSH private key file of this key."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        )
+        return file_of(self._key.private_bytes_raw(), self.public.raw)
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature over `message` (64 bytes)."""

@@ -1,8 +1,15 @@
+import base64
+import subprocess
+
 import pytest
+from cryptography.hazmat.primitives import serialization
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import KEY, OTHER_KEY
 
 from edge_agent.model.errors import TrustError
 from edge_agent.seal.keys import _SMALL_ORDER, PrivateKey, PublicKey
+from edge_agent.seal.openssh import line_of, pair_of, public_of
 
 # Edwards25519, RFC 8032 section 5.1: enough of it to tell a point whose order divides 8.
 P = 2**255 - 19
@@ -51,6 +58,45 @@ def test_keys_survive_their_files():
     assert PrivateKey.from_text(KEY.to_text()).public.raw == KEY.public.raw
     again = PublicKey.from_text(KEY.public.to_text("edge-agent:w"))
     assert (again.raw, again.keyid) == (KEY.public.raw, KEY.public.keyid)
+
+
+@pytest.mark.parametrize("comment", ["", "a", "anna at the boiler house", "ü" * 40])
+def test_plain_files_of_ssh_keygen_are_read_as_the_library_reads_them(tmp_path, comment):
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path], check=True)
+    text, line = path.read_bytes(), (tmp_path / "key.pub").read_bytes()
+    theirs = serialization.load_ssh_private_key(text, None)
+    assert pair_of(text) == (theirs.private_bytes_raw(), theirs.public_key().public_bytes_raw())
+    assert public_of(line) == theirs.public_key().public_bytes_raw()
+    open_ssh = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    assert line_of(public_of(line)) == theirs.public_key().public_bytes(*open_ssh)
+
+
+def test_our_key_files_are_read_by_the_library_and_by_ssh_keygen(tmp_path):
+    theirs = serialization.load_ssh_private_key(KEY.to_text(), None)
+    assert theirs.public_key().public_bytes_raw() == KEY.public.raw
+    path = tmp_path / "key"
+    path.write_bytes(KEY.to_text())
+    path.chmod(0o600)
+    told = subprocess.run(["ssh-keygen", "-y", "-f", path], check=True, capture_output=True).stdout
+    assert told.strip() == line_of(KEY.public.raw)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_a_plain_file_with_any_byte_changed_is_the_same_key_or_for_the_library_to_refuse(place, byte):
+    text = bytearray(KEY.to_text())
+    text[place % len(text)] = byte
+    pair = pair_of(bytes(text))
+    if pair is not None and pair != pair_of(KEY.to_text()):
+        with pytest.raises(TrustError, match="belong together"):
+            PrivateKey.from_text(bytes(text))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_reading_of_plain_forms(data):
+    body = b"-----BEGIN OPENSSH PRIVATE KEY-----\n%s\n-----END OPENSSH PRIVATE KEY-----\n"
+    assert pair_of(body % base64.b64encode(b"openssh-key-v1\0\0\0\0\4none\0\0\0\4none\0\0\0\0\0\0\0\1" + data)) is None
+    assert public_of(b"ssh-ed25519 " + base64.b64encode(data)) is None
 
 
 def test_a_signature_is_of_one_key_over_one_message():
