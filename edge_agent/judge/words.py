@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from edge_agent.model.reading import iso_utc
 
-SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
+SIGMA = "\u03c3"  # by number: by name, a run without bytecode loads a megabyte of names
 
 _SPANS = ((90.0, 1.0, "s"), (5400.0, 60.0, "min"), (172_800.0, 3600.0, "h"), (math.inf, 86400.0, "d"))
 """Up to how many seconds, in which unit, and its sign."""

@@ -12,7 +12,7 @@ from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
-from edge_agent.judge.words import clock
+from edge_agent.judge.words import SIGMA, clock
 from edge_agent.model.site import DriftSettings
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Season:
         assert self.open is not None
         return (
             f"{subject.path} goes through its season otherwise than usual since {clock(self.open.since_ms)}, "
-            f"by a swing of {self.open.swing:.1f} \N{GREEK SMALL LETTER SIGMA} of its innovations"
+            f"by a swing of {self.open.swing:.1f} {SIGMA} of its innovations"
         )
 
     def _weigh(self, at_ms: int, season: int) -> float:
