@@ -76,7 +76,7 @@ def verify(shelf: Shelf, stored: Sequence[Stored], key: PublicKey | Keyring) -> 
     first = shelf.oldest
     verdict = Verdict(first, first - 1)
     try:
-        snapshots = {s.world.version: s for s in _snapshots(stored, keys)}
+        snapshots = list(_snapshots(stored, keys))
         verdict.snapshots = len(snapshots)
         _walk(shelf, snapshots, keys, verdict)
     except _FoundError as found:
@@ -92,10 +92,10 @@ def _snapshots(stored: Sequence[Stored], keys: Keyring) -> Iterator[Snapshot]:
             raise _snapshot_fault(each.seq, f"the snapshot that stands there: {error}") from error
 
 
-def _walk(shelf: Shelf, snapshots: dict[int, Snapshot], keys: Keyring, verdict: Verdict) -> None:
+def _walk(shelf: Shelf, snapshots: Sequence[Snapshot], keys: Keyring, verdict: Verdict) -> None:
     holes = {hole.first: hole for hole in shelf.holes}
-    oldest = min(snapshots, default=None)
-    known = _known(snapshots[oldest]) if oldest is not None and oldest < verdict.first else None
+    oldest = min(snapshots, key=_seq, default=None)
+    known = _known(oldest) if oldest is not None and _seq(oldest) < verdict.first else None
     for item in shelf.records(verdict.first):
         stretch = _opened(shelf, item, keys)
         if stretch.first == 1:
@@ -108,13 +108,17 @@ def _walk(shelf: Shelf, snapshots: dict[int, Snapshot], keys: Keyring, verdict: 
         verdict.last, verdict.head = stretch.last, stretch.digests[-1]
         if stretch.last > stretch.first:
             verdict.squashed += stretch.last - stretch.first + 1
-        for seq in [each for each in snapshots if stretch.first <= each <= stretch.last]:
-            known = _met(snapshots[seq], stretch, known)
+        for snapshot in [each for each in snapshots if stretch.first <= _seq(each) <= stretch.last]:
+            known = _met(snapshot, stretch, known)
     if verdict.last < shelf.stand.seq:
         _missing(verdict, holes, shelf.stand.seq)
-    late = [seq for seq in snapshots if seq > verdict.last]
+    late = [_seq(each) for each in snapshots if _seq(each) > verdict.last]
     if late:
         raise _snapshot_fault(max(late), f"a snapshot stands there, and the log ends at record {verdict.last}")
+
+
+def _seq(snapshot: Snapshot) -> int:
+    return snapshot.world.version
 
 
 def _known(snapshot: Snapshot) -> _Known:

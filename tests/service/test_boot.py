@@ -20,7 +20,7 @@ from edge_agent.model.errors import ConfigError, StoreError, TrustError
 from edge_agent.model.layout import DataDir
 from edge_agent.model.reading import Anchor, Instant, Reading
 from edge_agent.model.record import Snapshot
-from edge_agent.model.world import replace_world
+from edge_agent.model.world import State, replace_world
 from edge_agent.seal.canonical import pack, unpack
 from edge_agent.seal.digest import state_digest
 from edge_agent.seal.envelope import seal
@@ -28,7 +28,10 @@ from edge_agent.seal.records import seal_record, seal_snapshot, unseal_record, u
 from edge_agent.service.agent import Agent
 from edge_agent.service.boot import open_store, replay, restore
 from edge_agent.service.offline import accept, restore_twin, rotate
+from edge_agent.store.frames import RECORD, frame
 from edge_agent.store.keys import load_private, load_public
+from edge_agent.store.log import Log
+from edge_agent.store.segment import name_of
 from edge_agent.store.shelf import Item
 from edge_agent.store.snapshots import Snapshots
 from edge_agent.store.verify import verify
@@ -418,6 +421,62 @@ def test_what_our_own_key_signed_is_not_replayed_when_it_does_not_hold(gateway, 
         replay(snapshot.world, snapshot.head, [Item(wrong.seq, wrong.envelope, wrong.seq), *items[1:]], folder.key)
     with pytest.raises(TrustError, match="does not follow record"):
         replay(snapshot.world, snapshot.head, items[1:], folder.key)
+
+
+def test_verify_names_a_record_that_our_own_key_signed_for_another_world_or_another_place(gateway):
+    found, _ = gateway
+    key, folder = load_private(data_of(found).private_key), open_folder(data_of(found).root)
+    items = list(folder.shelf.records(1))
+    second, last = (unseal_record(items[n].envelope, folder.key)[0] for n in (1, -1))
+    log = Log.open(data_of(found).log, max_bytes=1 << 26)
+    beyond = msgspec.structs.replace(last, seq=last.seq + 1, prev=folder.shelf.stand.digest, state=bytes(32))
+    log.append(seal_record(beyond, key))
+    log.close()
+    fault = verdict(found).fault
+    assert (fault.seq, fault.wrong) == (last.seq + 1, "the world after it has not the digest it names")
+    segment = data_of(found).log / name_of(folder.shelf.segments[0].number)
+    moved = seal_record(msgspec.structs.replace(second, prev=bytes([7]) * 32), key)
+    own, forged = frame(RECORD, items[1].envelope), frame(RECORD, moved.envelope)
+    content = segment.read_bytes()
+    segment.write_bytes(content.replace(own, forged))
+    assert len(own) == len(forged)
+    fault = verdict(found).fault
+    assert (fault.file, fault.offset, fault.seq) == (segment.name, content.index(own), 2)
+    assert fault.wrong == "it does not name the digest of record 1 before it"
+
+
+def of_another_head(snapshot):
+    return msgspec.structs.replace(snapshot, head=bytes([7]) * 32)
+
+
+def of_another_world(snapshot):
+    rows = snapshot.world.states
+    states = {entity: {n: State(7.5, 1, "good") for n in rows[entity]} for entity in rows}
+    other = replace_world(snapshot.world, states=states)
+    return msgspec.structs.replace(snapshot, world=other, state=state_digest(other))
+
+
+def of_a_record_to_come(snapshot):
+    return msgspec.structs.replace(snapshot, world=replace_world(snapshot.world, version=snapshot.world.version + 5))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (of_another_head, "the snapshot that stands there names another record"),
+        (of_another_world, "the snapshot that stands there has another world than the record"),
+        (of_a_record_to_come, "a snapshot stands there, and the log ends at record"),
+    ],
+)
+def test_verify_names_a_snapshot_that_our_own_key_signed_for_what_the_log_does_not_say(gateway, wrong, why):
+    found, _ = gateway
+    key, folder = load_private(data_of(found).private_key), open_folder(data_of(found).root)
+    snapshot = wrong(unseal_snapshot(folder.snapshots[0].envelope, folder.key))
+    kept = Snapshots.open(data_of(found).snapshots, 3)
+    kept.add(seal_snapshot(snapshot, key), snapshot.world.version, 0, "stop", snapshot.state)
+    fault = verdict(found).fault
+    assert (fault.file, fault.seq) == ("snapshots.json", snapshot.world.version)
+    assert fault.wrong.startswith(why)
 
 
 def wounded(found):
