@@ -489,6 +489,20 @@ def wounded(found):
     return segment, at
 
 
+def test_verify_names_the_last_record_when_it_is_damaged_and_a_note_behind_it_tells_that_it_was(gateway):
+    found, standing = gateway
+    data_of(found).snapshots.unlink()
+    segment = max(path for path in data_of(found).log.glob("0*.seg") if b"EAR1" in path.read_bytes())
+    content = bytearray(segment.read_bytes())
+    at = content.rindex(b"EAR1")
+    content[at + 40] ^= 1
+    segment.write_bytes(content)
+    last = standing.world.version
+    fault = verdict(found).fault
+    assert (fault.file, fault.offset, fault.seq) == (segment.name, at, last)
+    assert fault.wrong == f"records {last} to {last} are missing (damaged)"
+
+
 def test_a_hole_is_not_taken_for_told_when_the_record_that_tells_it_was_not_kept(gateway):
     found, _ = gateway
     wounded(found)
