@@ -216,7 +216,7 @@ def assess(
     changes = diff(before, stated)
     moved, holding, passages = transition(stated, ground.rules, standing.holding, now)
     told = replace_world(moved, findings=alarms_of(moved.findings))
-    alarms = detect_anomaly(ground.watch, events, told, now.at_ms)
+    alarms = detect_anomaly(ground.watch, events, told, now)
     apart = compare(ground.comparisons, events, told, now.at_ms)
     findings = group({**alarms, **apart, **conflicts}, moved.findings, moved, now.at_ms, ground.criticality)
     findings, quieted = acknowledge(findings, post.acknowledged)

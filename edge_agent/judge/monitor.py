@@ -222,10 +222,22 @@ class Monitor:
         self._trust -= self._trust / TRUST_MEMORY
         decades = self._missing.missed()
         self.top = 0.0 if self._expected is None else decades / self._bar(self._missing)
-        if self.top > 1.0:
-            self._step.at_ms = at_ms
-            return self._alarm(self._missing, self._step)
-        return None
+        return self._hole(at_ms, 0) if self.top > 1.0 else None
+
+    def overdue(self, mono_ns: int, at_ms: int, from_ns: int) -> Detector | None:
+        """Take note of what time it is, and that all that was heard since `from_ns` has been told; return what alarms."""
+        if self._expected is None:
+            return None
+        silent_ns = mono_ns - (self._mono_ns if from_ns <= self._mono_ns <= mono_ns else from_ns)
+        decades = self._missing.overdue(silent_ns)
+        if decades <= self._bar(self._missing):
+            return None
+        self.top = decades / self._bar(self._missing)
+        return self._hole(at_ms, silent_ns)
+
+    def _hole(self, at_ms: int, elapsed_ns: int) -> Detector | None:
+        self._step.at_ms, self._step.elapsed_ns = at_ms, elapsed_ns
+        return self._alarm(self._missing, self._step)
 
     @property
     def score(self) -> float:

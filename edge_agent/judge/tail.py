@@ -19,8 +19,8 @@ PACE = 0.01
 """Of the quantile, which is approximated as Robbins and Monro do."""
 NORMAL_QUANTILE = 2.915
 """Beyond it lie 2 % of a normal variable's sizes, over their mean size."""
-MEAN, SQUARE = 0.424, 0.32
-"""Mean and mean square of what lies beyond: the tail expected at first is a normal one."""
+MEAN, SQUARE = 0.424, 0.36
+"""Mean and mean square of what lies beyond: the tail expected at first is exponential, a little heavier than normal."""
 PRIOR = 80.0
 """Sizes beyond that these figures weigh as much as: as many as 4 000 readings have."""
 MEMORY = 400.0

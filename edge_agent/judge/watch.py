@@ -3,6 +3,7 @@
 This is the one mutable thing in the pure rooms, because a small board updates thousands a second.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from edge_agent.judge.monitor import Insight, Monitor, MonitorState
@@ -10,11 +11,13 @@ from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Subject, device_of, is_swapped, subjects
 from edge_agent.judge.trend import Course
 from edge_agent.model.finding import Anomaly
-from edge_agent.model.reading import GOOD, Event, bad
+from edge_agent.model.reading import GOOD, Event, Instant, bad
 from edge_agent.model.site import DriftSettings, Site
 from edge_agent.model.world import World
 
 BAD = bad("")
+EACH_TURN = 64
+"""Variables whose silence is looked for in a turn: of more, some in each, so that a turn costs no more for many."""
 
 
 class Watch:
@@ -34,6 +37,8 @@ class Watch:
         """Variables of which something was learned that these statistics cannot go on from."""
         self._monitors = {s.number: self._resumed(s, kept.get(s.path)) for s in watched}
         self._speaking = {number: monitor for number, monitor in self._monitors.items() if monitor.speaks}
+        self._round = itertools.cycle(self._monitors)
+        self._from_ns: int | None = None  # when the first turn was: what was not heard before was not listened to
 
     def _resumed(self, subject: Subject, state: object) -> Monitor:
         device = device_of(self._entities[subject.variable.entity])
@@ -61,6 +66,15 @@ class Watch:
                 monitor.missed(event.anchor.at.at_ms)
             if monitor.speaks:
                 self._speaking[event.number] = monitor
+
+    def look_for_silence(self, now: Instant) -> None:
+        """Let the clock tell some variables how long they were not heard: nothing has to arrive for that."""
+        if self._from_ns is None:
+            self._from_ns = now.mono_ns
+        for number in itertools.islice(self._round, min(EACH_TURN, len(self._monitors))):
+            monitor = self._monitors[number]
+            if monitor.overdue(now.mono_ns, now.at_ms, self._from_ns) is not None:
+                self._speaking[number] = monitor
 
     def anomalies(self, at_ms: int, world: World) -> dict[str, Anomaly]:
         """Return the findings that are open now, by id; those in the world stand as they are while they may."""
@@ -113,7 +127,8 @@ def _was_learned(kept: object) -> bool:
     return kept is not None and not (isinstance(own, list) and own[3:4] == [0])
 
 
-def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, at_ms: int) -> dict[str, Anomaly]:
-    """Let the statistics see the events of a turn, and return the findings that are open after it, by id."""
+def detect_anomaly(watch: Watch, events: Sequence[Event], world: World, now: Instant) -> dict[str, Anomaly]:
+    """Let the statistics see the events of a turn, and what did not come; return the findings open after it, by id."""
     watch.observe(events)
-    return watch.anomalies(at_ms, world)
+    watch.look_for_silence(now)
+    return watch.anomalies(now.at_ms, world)

@@ -1,5 +1,6 @@
 """The statistics as the loop uses them: seeded streams in, findings out."""
 
+import itertools
 import json
 import math
 import random
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sites import site
 
 from edge_agent.judge.constrain import Bounds, constrain
+from edge_agent.judge.monitor import Monitor
 from edge_agent.judge.plan import plan
 from edge_agent.judge.risk import estimate_risk, forecast_risk
 from edge_agent.judge.watch import Watch, detect_anomaly
@@ -52,13 +54,24 @@ class Bench:
             at = Instant(START_MS + self.second * 1000, self.second * 1_000_000_000, True)
             quality = "good" if value is not None else "bad:timeout"
             events = [Event(1, value, quality, Anchor("pump", "fc4", at))]
-            found = detect_anomaly(self.watch, events, self.world, at.at_ms)
+            found = detect_anomaly(self.watch, events, self.world, at)
             if found and first is None:
                 first = count
             if found != self.world.findings:
                 self.told.append(found)
                 self.world = replace_world(self.world, findings=found)
         return first
+
+    def wait(self, seconds, turn_s=1):
+        """Let time pass in turns in which nothing arrives; return after how many seconds a finding was first open."""
+        for passed in range(turn_s, seconds + 1, turn_s):
+            self.second += turn_s
+            now = Instant(START_MS + self.second * 1000, self.second * 1_000_000_000, True)
+            found = detect_anomaly(self.watch, [], self.world, now)
+            self.world = replace_world(self.world, findings=found)
+            if found:
+                return passed
+        return None
 
 
 def normal(seed, count, mean=60.0, sigma=0.5, phi=0.0):
@@ -297,3 +310,44 @@ def test_what_cannot_be_gone_on_from_is_counted_and_what_was_never_learned_is_no
         (bench, dict.fromkeys(kept, "of another version"), 1), (bench, {path: {} for path in kept}, 1),
     ):  # fmt: skip
         assert Watch(found.site.settings.drift, found.world, found.site, state).forgotten == forgotten
+
+
+def test_a_variable_that_falls_silent_is_noticed_by_the_clock(tmp_path):
+    bench = Bench(tmp_path)
+    bench.feed(list(normal(1, 400)))
+    last_ms = START_MS + bench.second * 1000
+    assert 4 <= bench.wait(60) <= 10  # three readings any link may lose
+    (found,) = bench.world.findings.values()
+    assert (found.kind, found.since_ms) == ("missing", last_ms)
+    assert "usually each 1 s" in found.sentence
+    stands = dict(bench.world.findings)
+    bench.wait(1)
+    assert bench.world.findings == stands, "silence that goes on is no news"
+    bench.feed([60.0] * 5)
+    assert not any(each.kind == "missing" for each in bench.world.findings.values())
+
+
+def test_a_variable_that_talks_seldom_is_not_silent_between_two_readings(tmp_path):
+    bench = Bench(tmp_path, budget="30d")
+    for value in normal(2, 300):
+        bench.feed([value])
+        assert bench.wait(59) is None
+
+
+def test_time_before_the_start_is_no_silence(tmp_path):
+    bench = Bench(tmp_path)
+    bench.feed(list(normal(3, 400)))
+    bench.second += 86_400  # the agent was off
+    bench.watch = Watch(bench.site.settings.drift, bench.world, bench.site, bench.watch.to_state())
+    assert bench.wait(3) is None
+    assert bench.wait(60) is not None
+
+
+def test_silence_is_looked_for_in_a_share_of_many_variables_each_turn(tmp_path, monkeypatch):
+    bench = Bench(tmp_path)
+    asked = []
+    monkeypatch.setattr(Monitor, "overdue", lambda self, *_: asked.append(self.subject.number))
+    bench.watch._monitors = dict.fromkeys(range(200), bench.watch._monitors[1])
+    bench.watch._round = itertools.cycle(bench.watch._monitors)
+    bench.wait(4)
+    assert len(asked) == 4 * 64

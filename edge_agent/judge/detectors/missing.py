@@ -1,7 +1,8 @@
 """Readings that do not come, or come late: the length of the hole, against how often this variable has holes.
 
-A reading that is not good is a hole of one; a good one that comes after n usual intervals is a hole of n - 1. The share
-of holes is learned, so that a device which talks when it likes is not a device that is always missing.
+A reading that is not good is a hole of one; a good one that comes after n usual intervals is a hole of n - 1, and so is
+a silence of n intervals that goes on: nothing has to arrive for it to be noticed. The share of holes is learned, so
+that a device which talks when it likes is not a device that is always missing.
 """
 
 import math
@@ -22,6 +23,10 @@ LEAST_HOLE = 3
 """Readings that any link may lose."""
 LONGER = 2
 """How many times the longest hole before a hole must be to be news."""
+LATE = 2.5
+"""Usual intervals after which a reading is late."""
+MOST_LATE = 1_000_000
+"""Readings that a hole is counted as at most."""
 BACK = 5
 """Good readings in a row after which it is over."""
 
@@ -64,10 +69,10 @@ class Missing:
         """Take a good reading; return the decades of the hole before it."""
         late = 0
         interval_ms = self._interval_ms
-        if interval_ms and step.elapsed_ns > 2.5e6 * interval_ms and not self._run:
-            late = min(round(step.elapsed_ns / (1e6 * interval_ms)) - 1, 1_000_000)
+        if interval_ms and step.elapsed_ns > LATE * 1e6 * interval_ms and not self._run:
+            late = self._late(step.elapsed_ns)
         if late or self._run:
-            decades = self._rarity(late) if step.ready and late else 0.0
+            decades = self._rarity(late) if step.ready and late and self.open is None else 0.0
             self._count(max(late, self._run))
         else:
             decades = 0.0
@@ -88,10 +93,16 @@ class Missing:
             return 0.0
         return self._rarity(self._run)
 
+    def overdue(self, silent_ns: int) -> float:
+        """Return the decades of a silence that goes on, by its length so far; 0 while a hole is open."""
+        return self._rarity(self._late(silent_ns)) if self.open is None else 0.0
+
     def alarm(self, step: Step) -> None:
-        """Open the hole under way, or the one that has just ended."""
+        """Open the hole under way, or the one that has just ended: `step.elapsed_ns` is how long it is."""
         if self.open is None:
-            self.open = Hole(self._good_ms or step.at_ms, step.at_ms, max(self._run, 1), 0)
+            began_ms = step.at_ms - max(0, step.elapsed_ns) // 1_000_000
+            since_ms = min(self._good_ms, began_ms) if self._good_ms else step.at_ms
+            self.open = Hole(since_ms, step.at_ms, max(self._run, self._late(step.elapsed_ns), 1), 0)
 
     def reset(self) -> None:
         """Do nothing: a hole is what it is, whatever others found."""
@@ -106,6 +117,12 @@ class Missing:
         hole = self.open
         usual = f", usually each {span(self._interval_ms / 1e3)}" if self._interval_ms else ""
         return f"{subject.path} gave no good reading after {clock(hole.since_ms)}{usual}; {hole.readings} or more are missing"
+
+    def _late(self, elapsed_ns: int) -> int:
+        """Return how many readings should have come in a time without any, the one that ends it left out."""
+        if self._interval_ms <= 0.0:
+            return 0
+        return max(0, min(round(elapsed_ns / (1e6 * self._interval_ms)) - 1, MOST_LATE))
 
     def _rarity(self, run: int) -> float:
         if run < LEAST_HOLE or run <= LONGER * self._longest:
