@@ -22,7 +22,7 @@ from edge_agent.judge.words import SIGMA, Ruler, clock
 from edge_agent.model.errors import WireError
 from edge_agent.model.site import DriftSettings
 
-SHARE = 10.0
+SHARE = 14.0
 EPISODE = 100
 """Readings after a rare one within which only a rarer one is news."""
 QUIET = 60
