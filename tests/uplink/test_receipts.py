@@ -148,9 +148,11 @@ def test_after_an_older_image_was_restored_nothing_of_the_past_confirms_this_run
 
 
 def test_a_receipt_within_a_squashed_range_and_before_the_oldest_record(gateway, receipts):
+    heads = {seq: gateway.digest_of(seq) for seq in (2, 5, 7)}
     gateway.squash(3, 8)
-    assert take(receipts, signed(gateway, 5)).seq == 5
-    assert take(receipts, signed(gateway, 7)).seq == 7
+    assert {seq: gateway.digest_of(seq) for seq in heads} == heads
+    assert take(receipts, signed(gateway, 5, head=heads[5])).seq == 5
+    assert take(receipts, signed(gateway, 7, head=heads[7])).seq == 7
     assert take(receipts, signed(gateway, 8, head=b"\x02" * 32)) is None
     del gateway.kept[:5]
     assert take(receipts, signed(gateway, 9, head=b"\x02" * 32)) is None
