@@ -26,7 +26,7 @@ LEAST_BLOCKS = 8
 """Blocks before their variance is looked at."""
 LOUDEST = 9.0
 """The most that one span counts, as its sum squared over the variance of such sums as it is known: three sigma."""
-SPAN = 8
+SPAN = 4
 """Blocks that make up a long span: what wanders over hours hardly shows in one block."""
 LEAST_SPANS = 4
 """Long spans before their variance is looked at."""
@@ -209,8 +209,16 @@ class Loudness(NamedTuple):
         return Loudness(keep * self.spans + more, keep * self.total + loudness)
 
     def at_least(self, fewest: int) -> float:
-        """Return it less one standard error; 0 while there are too few."""
-        return 0.0 if self.spans < fewest else self.total / self.spans * (1 - math.sqrt(2 / self.spans))
+        """Return it as far as it is believed; 0 while there are too few.
+
+        What chance may explain is taken off by its standard error; what it does not explain is believed whole, and what
+        is far beyond it is taken to be still more than was seen: what wanders shows more of it the longer one looks.
+        """
+        if self.spans < fewest:
+            return 0.0
+        mean, error = self.total / self.spans, math.sqrt(2 / self.spans)
+        beyond = (1 - 1 / max(mean, 1.0)) / error
+        return mean * (1 - error * max(-1.0, min(1.0, (3 - beyond) / 2)))
 
 
 def step_variance(floor: float) -> float:

@@ -60,7 +60,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # no
 class Variance:
     """The charts of one variable's scatter."""
 
-    __slots__ = ("_charts", "_expected", "_long_run", "_mean", "_per", "_sigma", "_size", "open")
+    __slots__ = ("_charts", "_expected", "_level", "_long_run", "_mean", "_per", "_sigma", "_size", "open")
 
     kind = "variance"
     share = SHARE
@@ -71,6 +71,7 @@ class Variance:
         self._expected: Expected | None = None
         self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
         self._size = 0.0
+        self._level = 0.0
         self._long_run = LongRun()
 
     def learn(self, learned: Learned) -> None:
@@ -89,7 +90,8 @@ class Variance:
         """Take a reading; return the decades of the highest chart."""
         if not step.ready:
             return 0.0
-        size = step.error
+        size = step.error - self._level
+        self._level += PACE * (LARGEST if size > LARGEST else -LARGEST if size < -LARGEST else size)
         if size < 0.0:
             size = -size
         w = (min(LARGEST, size)) ** POWER
