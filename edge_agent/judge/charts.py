@@ -6,6 +6,7 @@ A chart remembers with which reading it last left zero: that is when a change it
 import functools
 import math
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_agent.judge.cusum import line
@@ -21,6 +22,7 @@ far off.
 
 SUSPICION = 0.8
 """Share of the bar."""
+MOST_SKEW = 2.0
 
 
 class Lead(NamedTuple):
@@ -37,13 +39,17 @@ class Lead(NamedTuple):
 
 
 class Charts:
-    """Charts with the reference values `ks`. `bar` is the decades at which they should be most exact."""
+    """Charts with the reference values `ks`, over a statistic of this skew.
 
-    __slots__ = ("_bar", "_ks", "_rows", "_sides")
+    `bar` is the decades at which they should be most exact.
+    """
 
-    def __init__(self, ks: tuple[float, ...], bar: float) -> None:
+    __slots__ = ("_bar", "_ks", "_rows", "_sides", "skew")
+
+    def __init__(self, ks: tuple[float, ...], bar: float, skew: float = 0.0) -> None:
         self._ks = ks
         self._bar = bar
+        self.skew = skew
         self.widen(0.0)
         self.reset()
 
@@ -51,7 +57,7 @@ class Charts:
         """Allow for a reference that is off by a standard error, in sigma; to an eighth, so that variables share it."""
         if standard_error > 0.0:
             standard_error = math.exp(round(8 * math.log(standard_error)) / 8)
-        self._rows = _rows(self._ks, self._bar, ALLOWANCE * standard_error)
+        self._rows = _rows(self._ks, self._bar, ALLOWANCE * standard_error, self.skew)
 
     def reset(self) -> None:
         """Begin anew."""
@@ -67,7 +73,7 @@ class Charts:
         sides = self._sides
         best = 0.0
         at = 0
-        for k, base, per in self._rows:
+        for k, base, per, fall_base, fall_per in self._rows:
             was = sides[at]
             now = was + z - k
             if now > 0.0:
@@ -85,7 +91,7 @@ class Charts:
             now = was - z - k
             if now > 0.0:
                 sides[at] = now
-                decades = base + per * now
+                decades = fall_base + fall_per * now
                 if decades > best:  # noqa: PLR1730 - the hottest loop calls nothing
                     best = decades
                 if not was:
@@ -117,23 +123,37 @@ class Charts:
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [self._rows[0][0] - self._ks[0], *self._sides]
+        return [self._rows[0][0] - self._ks[0], self.skew, *self._sides]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        found = figures(state, 1 + 3 * 2 * len(self._ks))
-        self.widen(abs(found[0]) / ALLOWANCE)
-        self._sides = array("d", [max(0.0, each) for each in found[1:]])
+        widening, skew, *sides = figures(state, 2 + 3 * 2 * len(self._ks))
+        self.skew = max(-MOST_SKEW, min(MOST_SKEW, skew))
+        self.widen(abs(widening) / ALLOWANCE)
+        self._sides = array("d", [max(0.0, each) for each in sides])
 
     def _decades(self) -> list[float]:
         """Return those of each side of each chart."""
-        rows = [row for row in self._rows for _ in ("rise", "fall")]
-        return [base + per * s if s else 0.0 for s, (_, base, per) in zip(self._sides[0::3], rows, strict=True)]
+        lines = [both for _, *rise, base, per in self._rows for both in (rise, (base, per))]
+        return [base + per * s if s else 0.0 for s, (base, per) in zip(self._sides[0::3], lines, strict=True)]
 
 
 @functools.lru_cache(maxsize=4096)
-def _rows(ks: tuple[float, ...], bar: float, widening: float) -> tuple[tuple[float, float, float], ...]:
-    return tuple((k + widening, *line(k, bar)) for k in ks)
+def _rows(
+    ks: tuple[float, ...], bar: float, widening: float, skew: float
+) -> tuple[tuple[float, float, float, float, float], ...]:
+    return tuple((k + widening, *line(k, bar, skew), *line(k, bar, -skew)) for k in ks)
+
+
+def skew_of(sample: Sequence[float]) -> float:
+    """Return the skew of a sample, to a quarter: a few hundred readings do not tell it better; 0 of an empty one."""
+    size = max(1, len(sample))
+    mean = math.fsum(sample) / size
+    variance = math.fsum((each - mean) ** 2 for each in sample) / size
+    if variance <= 0.0:
+        return 0.0
+    skew = math.fsum((each - mean) ** 3 for each in sample) / size / math.sqrt(variance) ** 3
+    return round(4 * max(-MOST_SKEW, min(MOST_SKEW, skew))) / 4
 
 
 def standard_error(size: float) -> float:

@@ -26,20 +26,33 @@ def arl0(k: float, h: float) -> float:
     return (math.exp(b) - b - 1) / (4 * k * k)
 
 
-def threshold(k: float, arl0: float) -> float:
-    """Return the h at which a two-sided CUSUM has the in-control run length `arl0`, in readings; at least 0."""
-    wanted = 4 * k * k * arl0
+def threshold(k: float, arl0: float, skew: float = 0.0) -> float:
+    """Return the h at which a two-sided CUSUM has the in-control run length `arl0`, in readings; at least 0.
+
+    With a skew, this is the side to which the tail points, of a chart whose other side is alike.
+    """
+    rate = tilt(k, skew)
+    wanted = 2 * rate * k * arl0
     b = math.log1p(wanted)
     for _ in range(60):  # b = ln(wanted + 1 + b): the slope is e^-b, so that this closes in from below
         b = math.log(wanted + 1 + b)
-    return max(0.0, b / (2 * k) - _offset(k))
+    return max(0.0, b / rate - _offset(k))
 
 
 @functools.cache
-def line(k: float, decades: float) -> tuple[float, float]:
+def line(k: float, decades: float, skew: float = 0.0) -> tuple[float, float]:
     """Return (a, b) so that a chart at height s stands for a + b s decades; exact at `decades`, steep as its tail."""
-    slope = 2 * k / LN10
-    return decades - slope * threshold(k, 10**decades), slope
+    slope = tilt(k, skew) / LN10
+    return decades - slope * threshold(k, 10**decades, skew), slope
+
+
+def tilt(k: float, skew: float) -> float:
+    """Return the t at which e^(t (z - k)) is 1 in the mean: heights grow rarer by e^t; 2 k when z is normal.
+
+    A skewed z has its third cumulant in it, the next hardly matter: t / 2 + skew t^2 / 6 = k. The side away from the
+    tail is left as a normal one: heights there grow rarer still, and how much so a sample does not tell.
+    """
+    return 4 * k / (1 + math.sqrt(1 + 8 * max(0.0, skew) * k / 3))
 
 
 @functools.cache

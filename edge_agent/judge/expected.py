@@ -50,7 +50,7 @@ def _primed(
     mean, phi, per = baseline.mean, baseline.phi, 1 / baseline.sigma
     errors = [(now - mean - phi * (before - mean)) * per for before, now in itertools.pairwise(values)]
     expected = Expected(baseline, profile, interval_ms)
-    expected.prime(errors)
+    expected.prime(errors, values[-1] - mean)
     return expected, errors, values
 
 
@@ -212,8 +212,10 @@ class Expected:
         self._learning.rescale(sigma, max(SETTLING, readings))
         self._stand_on(self.baseline._replace(sigma=sigma))
 
-    def prime(self, errors: list[float]) -> None:
-        """Measure the long-run variance of the innovations of the warm-up."""
+    def prime(self, errors: list[float], last: float) -> None:
+        """Measure the long-run variance of the innovations of the warm-up; `last` is the deviation it ended with."""
+        reach = CLIP * self.baseline.spread
+        self._recent = max(-reach, min(reach, last))
         self._long_run.prime([max(-CLIP, min(CLIP, error)) for error in errors])
         self._stand_on(self.baseline)
 

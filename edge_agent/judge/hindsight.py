@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from edge_agent.judge.baseline import Baseline
 from edge_agent.judge.charts import Charts
-from edge_agent.judge.detectors.shift import KS
 from edge_agent.judge.expected import Expected
 from edge_agent.judge.step import Step
 
@@ -35,10 +34,11 @@ class Seen(NamedTuple):
     """How rare it is what the charts have come to, as the logarithm of readings."""
 
 
-def look_back(expected: Expected, base: Baseline, bar: float, changes: Sequence[Change], until_ms: int) -> list[Seen]:
-    """Return the newest `MOST` readings up to `until_ms`; `expected` is used up by it."""
+def look_back(
+    expected: Expected, base: Baseline, charts: Charts, changes: Sequence[Change], until_ms: int
+) -> list[Seen]:
+    """Return the newest `MOST` readings up to `until_ms`; `expected` and `charts` are used up by it."""
     expected.come_back(base)
-    charts = Charts(KS, bar)
     charts.widen(expected.standard_error)
     step, found, before = Step(), [], None
     longest_ms = GAP * expected.interval_ms

@@ -15,12 +15,12 @@ from typing import NamedTuple, TypedDict
 
 from edge_agent.judge import detectors
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup
+from edge_agent.judge.charts import Charts
 from edge_agent.judge.detector import Detector, Learned
 from edge_agent.judge.detectors.missing import Missing
-from edge_agent.judge.detectors.shift import SHARE, Shift
+from edge_agent.judge.detectors.shift import KS, SHARE, Shift
 from edge_agent.judge.detectors.spike import Spikes
 from edge_agent.judge.detectors.stuck import Stuck
-from edge_agent.judge.detectors.variance import POWER
 from edge_agent.judge.expected import Expected, learn_from
 from edge_agent.judge.figures import figures, shared
 from edge_agent.judge.hindsight import Change, Seen, look_back
@@ -370,7 +370,7 @@ class Monitor:
             self._season_over(profile)
         if profile.curve is not None:
             profile.add_day(step.at_ms, step.value)
-        profile.add_scatter(step.at_ms, abs(step.error) ** POWER)
+        profile.add_scatter(step.at_ms, abs(step.error))
 
     def _end_block(self, expected: Expected, at_ms: int, *, trusted: bool) -> None:
         """Let a full block of readings correct the baseline; and let raised bars come down."""
@@ -451,15 +451,17 @@ class Monitor:
 
     def hindsight(self, changes: Sequence[Change], until_ms: int) -> list[Seen]:
         """Return what its charts say of its past, rising in time; nothing without a baseline."""
-        base = None if self._shift is None else self._shift.base
-        if self._expected is None or base is None:
+        shift = self._shift
+        if self._expected is None or shift is None or shift.base is None:
             return []
+        base = shift.base
         if any(raised.alarms > ALLOWED for raised in self._raised.values()):
             # The caution that alarms have taught since would hide why there was the first.
             model = Expected(base, self._profile, self._expected.interval_ms)
         else:
             model = Expected.from_state(self._expected.to_state(), self._profile)
-        return look_back(model, base, math.log10(self._arl * SHARE), changes, until_ms)
+        charts = Charts(KS, math.log10(self._arl * SHARE), shift.skew)
+        return look_back(model, base, charts, changes, until_ms)
 
     @property
     def is_new(self) -> bool:

@@ -72,7 +72,7 @@ class Profile:
         """Wall time at which the day is over."""
         self._season = -1
         self._bins = array("f", [0.0]) * (3 * BINS)  # number, sum and sum of places of each bin
-        self._waves = array("f", [0.0]) * (2 * PHASES)  # number and sum of the transformed innovations
+        self._waves = array("f", [0.0]) * (2 * PHASES)  # number and sum of the innovations' size
         self._day = -1  # since 1970
         self._days: array[float] | None = None  # of today and the weekdays: see `_begin_days`
 
@@ -104,11 +104,11 @@ class Profile:
             return not first
         return False
 
-    def add_scatter(self, at_ms: int, w: float) -> None:
-        """Take the innovation of a reading, transformed so that its mean tells the scatter (judge/detectors/variance)."""
+    def add_scatter(self, at_ms: int, size: float) -> None:
+        """Take the size of a reading's innovation."""
         low = at_ms % self.period_ms * PHASES // self.period_ms * 2
         self._waves[low] += 1.0
-        self._waves[low + 1] += w
+        self._waves[low + 1] += size
 
     def add_day(self, at_ms: int, value: float) -> None:
         """Take a reading for its weekday; only with a curve."""
@@ -213,7 +213,7 @@ class Profile:
         if usual <= 0.0:
             return
         shrunk = [(waves[low + 1] + FEW * usual) / (waves[low] + FEW) / usual for low in range(0, 2 * PHASES, 2)]
-        self.scatter = array("f", [1 / min(LOUDEST, max(STILLEST, share**1.5)) for share in shrunk])
+        self.scatter = array("f", [1 / min(LOUDEST, max(STILLEST, share)) for share in shrunk])
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""

@@ -8,8 +8,8 @@ the usual one: it has lasted four warm-ups, or four times as long as it took to 
 
 from typing import TYPE_CHECKING
 
-from edge_agent.judge.baseline import Baseline, sound
-from edge_agent.judge.charts import Charts
+from edge_agent.judge.baseline import CLIP, Baseline, sound
+from edge_agent.judge.charts import Charts, skew_of
 from edge_agent.judge.departure import Alarm, Departure
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import parts
@@ -51,7 +51,7 @@ class Shift:
         """Set out from a baseline."""
         self._expected = learned.expected
         self._base = learned.expected.baseline
-        self._charts = Charts(KS, learned.bar)
+        self._charts = Charts(KS, learned.bar, skew_of([max(-CLIP, min(CLIP, error)) for error in learned.errors]))
         self._charts.widen(learned.expected.standard_error)
 
     def update(self, step: Step) -> float:
@@ -104,6 +104,11 @@ class Shift:
     def base(self) -> Baseline | None:
         """The baseline that shifts are told against."""
         return self._base
+
+    @property
+    def skew(self) -> float:
+        """Of the innovations, as its charts take it."""
+        return 0.0 if self._charts is None else self._charts.skew
 
     def learned_more(self) -> None:
         """Take note that the baseline has been corrected."""

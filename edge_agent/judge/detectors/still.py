@@ -1,7 +1,7 @@
 """A value that all but stands still: it moves from reading to reading far less than it usually does.
 
-The size of each step is transformed as in judge/detectors/variance.py, and one chart for a large fall runs over it. What
-moves this little is seldom the plant: a sensor that hangs on its last digit, a filter set too strong, a bad contact.
+The size of each step is raised to the power 2/3, which makes it all but normal when steps are (Wilson and Hilferty
+1931), and one chart for a large fall runs over it: small steps are what it is about, and they weigh more so. What moves this little is seldom the plant: a sensor that hangs on its last digit, a filter set too strong, a bad contact.
 """
 
 import itertools
@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from edge_agent.judge.cusum import line
 from edge_agent.judge.detector import Learned
-from edge_agent.judge.detectors.variance import POWER
 from edge_agent.judge.figures import figures, parts
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
@@ -18,6 +17,7 @@ from edge_agent.judge.words import clock
 from edge_agent.model.site import DriftSettings
 
 SHARE = 20.0
+POWER = 2 / 3
 K = 0.9
 """In sigma of the transformed steps: the chart is for steps a third as large as usual, or smaller."""
 LARGEST = 2.0

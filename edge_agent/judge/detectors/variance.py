@@ -1,14 +1,15 @@
-"""A variable that scatters more than it did, or less: two-sided CUSUM charts over the size of its innovations.
+"""A variable that scatters more than it did, or less: a two-sided CUSUM chart over the size of its innovations.
 
-|z|^(2/3) is all but normal when z is (Wilson and Hilferty 1931), so that charts made for means serve for it. Its mean and
-sigma are learned, for no real variable is normal; a block of readings whose mean varies more than independence
-would have it widens sigma, for there are variables whose scatter itself wanders.
+Their size about the level where they are now: a level that has left, or wanders, is no scatter. Its mean, sigma and skew
+are learned, for no real variable is normal; a block of readings whose mean varies more than independence would have
+it widens sigma, for there are variables whose scatter itself wanders.
 """
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_agent.judge.charts import Charts, standard_error
+from edge_agent.judge.baseline import CLIP
+from edge_agent.judge.charts import Charts, skew_of, standard_error
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import BLOCK, ENOUGH, LongRun
@@ -20,21 +21,17 @@ from edge_agent.model.site import DriftSettings
 if TYPE_CHECKING:
     from edge_agent.judge.expected import Expected
 
-KS = (0.25, 0.8)
-SHARE = 16.0
-POWER = 2 / 3
-MEAN, SIGMA = 0.802, 0.432
-"""Of |z|^(2/3) when z is standard normal."""
+KS = (0.25,)
+"""One chart for all: two would have a share of the false alarms each."""
+SHARE = 3.0
+MEAN, SIGMA = 0.797, 0.598
+"""Of |z| when z is standard normal, at most 3."""
 PRIOR = 32.0
 """Readings that the normal values weigh as much as."""
-LARGEST = 8.0
-"""In sigma: an innovation beyond is taken as so large."""
-CLIP = 3.0
-"""In sigma of the transformed: what one reading may bring the charts at most."""
 LEAST_SIGMA = 0.05
-"""Of the transformed: even two values scatter more."""
+"""Of the sizes: even two values scatter more."""
 PACE = 1 / 32
-"""Of a reading in the level that says when the scatter is as it was."""
+"""Of a reading in the level of the innovations, and in that of their size once a change is open."""
 SETTLED = 960
 """Readings after which the new scatter is the usual one."""
 HIGH_RATIO = 3.0
@@ -49,7 +46,7 @@ class Wilder(NamedTuple):
     """Scatter now over scatter before, more than 0."""
     readings: int
     level: float
-    """Of the transformed innovations, as a share of their mean: where it is now."""
+    """Of the size of innovations, as a share of its mean: where it is now."""
 
 
 def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # noqa: ARG001 - one shape for all
@@ -77,30 +74,30 @@ class Variance:
     def learn(self, learned: Learned) -> None:
         """Set out from the innovations of the warm-up."""
         self._expected = learned.expected
-        self._charts = Charts(KS, learned.bar)
-        sizes = [min(abs(error), LARGEST) ** POWER for error in learned.errors]
+        sizes = [min(abs(error), CLIP) for error in learned.errors]
+        self._charts = Charts(KS, learned.bar, skew_of(sizes))
         self._size = shared(PRIOR + len(sizes))
         self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
-        squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(w * w for w in sizes)
+        squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(size * size for size in sizes)
         self._sigma = math.sqrt(max(LEAST_SIGMA**2, squares / self._size - self._mean**2))
-        self._long_run.prime([(w - self._mean) / self._sigma for w in sizes])
+        self._long_run.prime([(size - self._mean) / self._sigma for size in sizes])
         self._stand_on()
 
     def update(self, step: Step) -> float:
         """Take a reading; return the decades of the highest chart."""
         if not step.ready:
             return 0.0
-        size = step.error - self._level
-        self._level += PACE * (LARGEST if size > LARGEST else -LARGEST if size < -LARGEST else size)
-        if size < 0.0:
-            size = -size
-        w = (min(LARGEST, size)) ** POWER
+        away = step.error - self._level
+        size = abs(away)
+        if size > CLIP:
+            size = CLIP
+            away = CLIP if away > 0.0 else -CLIP
+        self._level += PACE * away
         charts, long_run = self._charts, self._long_run
         assert charts is not None
         if self.open is not None:
-            self._follow(self.open, w)
-        plain = (w - self._mean) / self._sigma
-        plain = min(plain, CLIP)
+            self._follow(self.open, size)
+        plain = (size - self._mean) / self._sigma
         long_run.add(plain)
         decades = charts.update(plain * self._per, step.heard, step.at_ms)
         if long_run.taken >= BLOCK:
@@ -114,11 +111,12 @@ class Variance:
         assert expected is not None
         lead = charts.lead(step.heard)
         mean = self._mean + lead.sign * lead.mean * self._sigma / self._per
-        ratio = max(mean / self._mean, 0.01) ** (1 / POWER)
+        ratio = max(mean / self._mean, 0.01)
         was = 1.0 if self.open is None else self.open.ratio
         since_ms = lead.since_ms if self.open is None else self.open.since_ms
         both = was * ratio
         expected.rescale(ratio, lead.readings)
+        self._size = shared(min(self._size, PRIOR + lead.readings))  # no more is known of the new one
         charts.reset()
         self._long_run.alarm(step.again)
         self._stand_on()
@@ -148,8 +146,8 @@ class Variance:
         how = f"{ratio:.1f} times as much as" if ratio > 1 else f"only {ratio:.2g} times as much as"
         return f"{subject.path} scatters {how} in its baseline since {clock(self.open.since_ms)}"
 
-    def _follow(self, change: Wilder, w: float) -> None:
-        level = change.level + PACE * (w / self._mean - change.level)
+    def _follow(self, change: Wilder, size: float) -> None:
+        level = change.level + PACE * (size / self._mean - change.level)
         if change.readings >= SETTLED:
             self.open = None
             return
@@ -173,18 +171,19 @@ class Variance:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._size, self._mean, self._sigma]
+        own = [self._size, self._mean, self._sigma, self._level]
         charts = None if self._charts is None else self._charts.to_state()
         return [own, self._long_run.to_state(), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         own, long_run, charts, change = parts(state, 4)
-        size, mean, sigma = figures(own, 3)
+        size, mean, sigma, level = figures(own, 4)
         self._long_run.resume(long_run)
         if self._charts is None:
             return
         self._size, self._mean, self._sigma = shared(max(1.0, size)), max(1e-6, mean), max(LEAST_SIGMA, sigma)
+        self._level = max(-CLIP, min(CLIP, level))
         self._stand_on()
         self._charts.resume(charts)
         if change is not None:
