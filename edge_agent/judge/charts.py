@@ -6,10 +6,9 @@ A chart remembers with which reading it last left zero: that is when a change it
 import functools
 import math
 from array import array
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from edge_agent.judge.cusum import line
+from edge_agent.judge.cusum import NORMAL, Shape, line, shape_from
 from edge_agent.judge.figures import figures
 
 ALLOWANCE = 0.5
@@ -19,10 +18,11 @@ A mean known from n readings is off by 1/sqrt(n) of sigma at one standard error,
 for a shift. So each k is widened by the allowance and its line stays: the chart is what it should be with a mean so
 far off.
 """
+YOUNG = 12.0
+"""What is granted beyond, by the square of the standard error: run lengths suffer by it, most where readings are few."""
 
 SUSPICION = 0.8
 """Share of the bar."""
-MOST_SKEW = 2.0
 
 
 class Lead(NamedTuple):
@@ -39,17 +39,17 @@ class Lead(NamedTuple):
 
 
 class Charts:
-    """Charts with the reference values `ks`, over a statistic of this skew.
+    """Charts with the reference values `ks`, over a statistic of this shape.
 
     `bar` is the decades at which they should be most exact.
     """
 
-    __slots__ = ("_bar", "_ks", "_rows", "_sides", "skew")
+    __slots__ = ("_bar", "_ks", "_rows", "_sides", "shape")
 
-    def __init__(self, ks: tuple[float, ...], bar: float, skew: float = 0.0) -> None:
+    def __init__(self, ks: tuple[float, ...], bar: float, shape: Shape = NORMAL) -> None:
         self._ks = ks
         self._bar = bar
-        self.skew = skew
+        self.shape = shape
         self.widen(0.0)
         self.reset()
 
@@ -57,7 +57,7 @@ class Charts:
         """Allow for a reference that is off by a standard error, in sigma; to an eighth, so that variables share it."""
         if standard_error > 0.0:
             standard_error = math.exp(round(8 * math.log(standard_error)) / 8)
-        self._rows = _rows(self._ks, self._bar, ALLOWANCE * standard_error, self.skew)
+        self._rows = _rows(self._ks, self._bar, (ALLOWANCE + YOUNG * standard_error) * standard_error, self.shape)
 
     def reset(self) -> None:
         """Begin anew."""
@@ -123,13 +123,13 @@ class Charts:
 
     def to_state(self) -> list[float]:
         """Return it as plain numbers."""
-        return [self._rows[0][0] - self._ks[0], self.skew, *self._sides]
+        return [self._rows[0][0] - self._ks[0], *self.shape, *self._sides]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        widening, skew, *sides = figures(state, 2 + 3 * 2 * len(self._ks))
-        self.skew = max(-MOST_SKEW, min(MOST_SKEW, skew))
-        self.widen(abs(widening) / ALLOWANCE)
+        widening, skew, kurtosis, *sides = figures(state, 3 + 3 * 2 * len(self._ks))
+        self.shape = shape_from(skew, kurtosis)
+        self.widen((math.sqrt(ALLOWANCE**2 + 4 * YOUNG * abs(widening)) - ALLOWANCE) / (2 * YOUNG))
         self._sides = array("d", [max(0.0, each) for each in sides])
 
     def _decades(self) -> list[float]:
@@ -140,20 +140,10 @@ class Charts:
 
 @functools.lru_cache(maxsize=4096)
 def _rows(
-    ks: tuple[float, ...], bar: float, widening: float, skew: float
+    ks: tuple[float, ...], bar: float, widening: float, shape: Shape
 ) -> tuple[tuple[float, float, float, float, float], ...]:
-    return tuple((k + widening, *line(k, bar, skew), *line(k, bar, -skew)) for k in ks)
-
-
-def skew_of(sample: Sequence[float]) -> float:
-    """Return the skew of a sample, to a quarter: a few hundred readings do not tell it better; 0 of an empty one."""
-    size = max(1, len(sample))
-    mean = math.fsum(sample) / size
-    variance = math.fsum((each - mean) ** 2 for each in sample) / size
-    if variance <= 0.0:
-        return 0.0
-    skew = math.fsum((each - mean) ** 3 for each in sample) / size / math.sqrt(variance) ** 3
-    return round(4 * max(-MOST_SKEW, min(MOST_SKEW, skew))) / 4
+    other = Shape(-shape.skew, shape.kurtosis)
+    return tuple((k + widening, *line(k, bar, shape), *line(k, bar, other)) for k in ks)
 
 
 def standard_error(size: float) -> float:

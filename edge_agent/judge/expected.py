@@ -15,14 +15,14 @@ from edge_agent.judge.baseline import CLIP, Baseline, Warmup, estimate, sound
 from edge_agent.judge.charts import ALLOWANCE
 from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import BLOCK, ENOUGH, Learning, LongRun
-from edge_agent.judge.profile import Profile
+from edge_agent.judge.profile import HARMONICS, Profile
 from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
 
 SETTLING = 24
 """Readings after an alarm of which the new level is taken before the charts go on."""
 
-PHI_ALLOWANCE = 0.4
+PHI_ALLOWANCE = 0.3
 """Standard errors that are granted to an estimated autocorrelation."""
 
 
@@ -88,8 +88,9 @@ class Expected:
 
     @property
     def standard_error(self) -> float:
-        """How far the mean is off, in sigma of the innovations."""
-        return 1 / math.sqrt(self._mean_size)
+        """How far the mean is off with its season, in sigma of the innovations."""
+        seasonal = self.profile is not None and self.profile.curve is not None
+        return math.sqrt(1 / self._mean_size + (2 * HARMONICS / self.baseline.size if seasonal else 0.0))
 
     @property
     def noise(self) -> float:

@@ -460,7 +460,7 @@ class Monitor:
             model = Expected(base, self._profile, self._expected.interval_ms)
         else:
             model = Expected.from_state(self._expected.to_state(), self._profile)
-        charts = Charts(KS, math.log10(self._arl * SHARE), shift.skew)
+        charts = Charts(KS, math.log10(self._arl * SHARE), shift.shape)
         return look_back(model, base, charts, changes, until_ms)
 
     @property

@@ -121,6 +121,16 @@ def test_nothing_is_said_of_the_first_readings():
         assert watched.score == 0.0
 
 
+def test_the_first_reading_after_the_warm_up_follows_the_last_of_it():
+    """A variable that goes slowly ends its warm-up far from its mean, and stays there: that was called a spike."""
+    for seed in range(40):
+        rng, x, values = random.Random(seed), 0.0, []
+        for _ in range(210):
+            x = 0.97 * x + rng.gauss(0, 0.1)
+            values.append(x)
+        assert [at for at, kind in feed(monitor(warmup=200, season_s=0), values) if at == 200] == []
+
+
 def test_a_season_is_learned_in_the_warm_up_and_a_shift_under_it_is_found_soon():
     delays = []
     for seed in range(6):

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from edge_agent.judge.charts import Charts
-from edge_agent.judge.cusum import arl0, line, threshold
+from edge_agent.judge.cusum import NORMAL, Shape, arl0, line, shape_of, threshold, tilt
 from edge_agent.judge.detectors.shift import KS as SHIFT_KS
 from edge_agent.judge.detectors.still import K as NEARLY_STUCK_K
 from edge_agent.judge.detectors.variance import KS as VARIANCE_KS
@@ -156,3 +156,28 @@ def test_charts_see_a_shift_as_soon_as_the_table_says(shift):
         charts = Charts((k,), bar)
         runs.append(next(n for n in range(1, 10_000) if charts.update(rng.gauss(shift, 1), n, n) > bar))
     assert sum(runs) / len(runs) == pytest.approx(TABLE[k, h][SHIFTS.index(shift)], rel=0.12)
+
+
+SKEWED_AND_HEAVY = {"half normal": abs, "cubes of normal, clipped": lambda x: max(-3.0, min(3.0, x**3))}
+
+
+@pytest.mark.parametrize("k", [0.15, 0.25, 0.55])
+@pytest.mark.parametrize("name", SKEWED_AND_HEAVY)
+def test_heights_grow_rarer_as_the_shape_has_it(name, k):
+    """The exponent of the whole distribution, solved for, is what its shape gives within a tenth; not what a normal has."""
+    rng = random.Random(name)
+    sample = [SKEWED_AND_HEAVY[name](rng.gauss(0, 1)) for _ in range(20_000)]
+    mean = sum(sample) / len(sample)
+    sigma = math.sqrt(sum((x - mean) ** 2 for x in sample) / len(sample))
+    shape = shape_of(sample)
+
+    def excess(t):
+        return sum(math.exp(t * ((x - mean) / sigma - k)) for x in sample) / len(sample) - 1
+
+    low, high = k / 4, 2 * k
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if excess(middle) > 0 else (middle, high)
+    assert tilt(k, shape) == pytest.approx(low, rel=0.1)
+    assert tilt(k, shape) < tilt(k, NORMAL) == pytest.approx(2 * k)
+    assert tilt(k, Shape(-shape.skew, 0.0)) == pytest.approx(2 * k)

@@ -9,7 +9,8 @@ the usual one: it has lasted four warm-ups, or four times as long as it took to 
 from typing import TYPE_CHECKING
 
 from edge_agent.judge.baseline import CLIP, Baseline, sound
-from edge_agent.judge.charts import Charts, skew_of
+from edge_agent.judge.charts import Charts
+from edge_agent.judge.cusum import NORMAL, Shape, shape_of
 from edge_agent.judge.departure import Alarm, Departure
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import parts
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 KS = (0.15, 0.55)
 """Reference values of the charts that run side by side: two, for each more would cost all of them a higher bar."""
-SHARE = 2.2
+SHARE = 1.3
 
 
 def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":
@@ -51,7 +52,7 @@ class Shift:
         """Set out from a baseline."""
         self._expected = learned.expected
         self._base = learned.expected.baseline
-        self._charts = Charts(KS, learned.bar, skew_of([max(-CLIP, min(CLIP, error)) for error in learned.errors]))
+        self._charts = Charts(KS, learned.bar, shape_of([max(-CLIP, min(CLIP, error)) for error in learned.errors]))
         self._charts.widen(learned.expected.standard_error)
 
     def update(self, step: Step) -> float:
@@ -106,9 +107,9 @@ class Shift:
         return self._base
 
     @property
-    def skew(self) -> float:
-        """Of the innovations, as its charts take it."""
-        return 0.0 if self._charts is None else self._charts.skew
+    def shape(self) -> Shape:
+        """The innovations' own, as its charts take it."""
+        return NORMAL if self._charts is None else self._charts.shape
 
     def learned_more(self) -> None:
         """Take note that the baseline has been corrected."""

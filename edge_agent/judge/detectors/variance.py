@@ -1,6 +1,6 @@
 """A variable that scatters more than it did, or less: a two-sided CUSUM chart over the size of its innovations.
 
-Their size about the level where they are now: a level that has left, or wanders, is no scatter. Its mean, sigma and skew
+Their size about the level where they are now: a level that has left, or wanders, is no scatter. Its mean, sigma and shape
 are learned, for no real variable is normal; a block of readings whose mean varies more than independence would have
 it widens sigma, for there are variables whose scatter itself wanders.
 """
@@ -9,7 +9,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.judge.baseline import CLIP
-from edge_agent.judge.charts import Charts, skew_of, standard_error
+from edge_agent.judge.charts import Charts, standard_error
+from edge_agent.judge.cusum import shape_of
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import BLOCK, ENOUGH, LongRun
@@ -75,7 +76,7 @@ class Variance:
         """Set out from the innovations of the warm-up."""
         self._expected = learned.expected
         sizes = [min(abs(error), CLIP) for error in learned.errors]
-        self._charts = Charts(KS, learned.bar, skew_of(sizes))
+        self._charts = Charts(KS, learned.bar, shape_of(sizes))
         self._size = shared(PRIOR + len(sizes))
         self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
         squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(size * size for size in sizes)
