@@ -152,6 +152,8 @@ class Profile:
             days[was_at + WEEK] = min(MOST_FACTOR, max(0.0, factor))
             days[was_at] = (total - factor * curve) / number
         now, factor = days[now_at], days[now_at + WEEK]
+        if factor == UNKNOWN:  # a day of which nobody knows is expected to be as the day before
+            factor = days[was_at + WEEK] if day == was + 1 else UNKNOWN
         self.factor = 1.0 if factor == UNKNOWN else factor
         step = now - old if day == was + 1 and UNKNOWN not in (old, now) else 0.0
         return step if number and abs(step) > SURE * noise * math.sqrt(2 / number) else 0.0
