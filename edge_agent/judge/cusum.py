@@ -17,6 +17,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from edge_agent.judge.figures import shared
+
 SMALL_K = 0.2
 """Below it the offset is 1.166 to three digits."""
 LN10 = math.log(10)
@@ -87,7 +89,7 @@ def shape_of(sample: Sequence[float]) -> Shape:
 
 def shape_from(skew: float, kurtosis: float) -> Shape:
     """Return the shape nearest to two figures that charts are made for."""
-    return Shape(*(round(4 * max(-FURTHEST, min(FURTHEST, each))) / 4 for each in (skew, kurtosis)))
+    return shared(Shape(*(round(4 * max(-FURTHEST, min(FURTHEST, each))) / 4 for each in (skew, kurtosis))))
 
 
 @functools.cache

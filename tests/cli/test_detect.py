@@ -35,7 +35,7 @@ def test_each_row_has_one_answer_and_a_shift_is_one_shift():
         assert all(set(each) == {"score", "alarm", "kind"} and 0 <= each["score"] <= 1 for each in found)
         alarms = [(at, each["kind"]) for at, each in enumerate(found) if each["alarm"]]
         before += [(seed, at, kind) for at, kind in alarms if at < 700]
-        assert all(at < 712 for at, _ in alarms)
+        assert all(at < 720 for at, _ in alarms)
         assert [kind for at, kind in alarms if at >= 700 and kind != "spike"] == ["shift"]
         assert all(each["score"] == 0 for each in found[:20])
     assert len(before) <= 3

@@ -94,7 +94,8 @@ class Spikes:
         """Set out from the warm-up."""
         base, own = learned.expected.baseline, self._own
         self._bar, self._floor, self._heard = learned.bar, base.floor, base.size
-        self._mean, self._before, self._phi, self._until = base.mean, 0.0, base.phi, 0
+        self._mean, self._phi, self._until = base.mean, base.phi, 0
+        self._before = learned.values[-1] - base.mean if learned.values else 0.0
         square = base.spread * base.spread
         own[:PEAK] = array("d", (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE, square, base.phi * square))
         own[OWN:] = array("d", [0.0]) * (len(own) - OWN)
