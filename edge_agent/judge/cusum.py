@@ -89,7 +89,9 @@ def shape_of(sample: Sequence[float]) -> Shape:
 
 def shape_from(skew: float, kurtosis: float) -> Shape:
     """Return the shape nearest to two figures that charts are made for."""
-    return shared(Shape(*(round(4 * max(-FURTHEST, min(FURTHEST, each))) / 4 for each in (skew, kurtosis))))
+    nearest = (round(4 * max(-FURTHEST, min(FURTHEST, each))) / 4 for each in (skew, kurtosis))
+    shape: Shape = shared(Shape(*nearest))
+    return shape
 
 
 @functools.cache
