@@ -1,8 +1,11 @@
 """`edge-agent detect` and `edge-agent drift` as a person, or a harness, meets them: a real process, real pipes."""
 
+import contextlib
 import json
 import os
+import pty
 import random
+import re
 import subprocess
 import sys
 
@@ -98,3 +101,25 @@ def test_settings_that_cannot_be_are_refused_with_their_place(given, said):
 def test_numbers_that_count_rows_are_taken_times_the_interval():
     counted = "".join(f"{t},{line.split(',')[1]}\n" for t, line in enumerate(rows(2, 500).splitlines()))
     assert detect(counted, "--interval-s", "300")[0][200:] == detect(rows(2, 500))[0][200:]
+
+
+def test_progress_is_told_on_a_terminal_while_the_answers_go_into_a_file(tmp_path):
+    (tmp_path / "rows").write_text(rows(3, 60_000))
+    ours, theirs = pty.openpty()
+    with (tmp_path / "rows").open() as given, (tmp_path / "answers").open("w") as answers:
+        child = subprocess.Popen(COMMAND, stdin=given, stdout=answers, stderr=theirs)
+        os.close(theirs)
+        told = b""
+        with contextlib.suppress(OSError):  # so a terminal says that nobody writes to it any more
+            while chunk := os.read(ours, 4096):
+                told += chunk
+        assert child.wait() == 0
+    os.close(ours)
+    assert re.search(rb"\r[1-9][0-9]* rows, [1-9][0-9]* a second", told)
+    assert told.rstrip().endswith(b"\r60000 rows")
+    assert len((tmp_path / "answers").read_text().splitlines()) == 60_000
+
+
+def test_no_progress_is_told_in_a_pipe():
+    found, told, _ = detect(rows(3, 30_000))
+    assert (len(found), told) == (30_000, "")
