@@ -17,6 +17,7 @@ from edge_agent.cli.entries import count
 from edge_agent.cli.markup import el
 from edge_agent.cli.page import MOST_PLOTS, Picture, document, drift_card
 from edge_agent.cli.past import past_of
+from edge_agent.cli.plot import drift_plot
 from edge_agent.cli.report import monitors, pictures, write_page
 from edge_agent.cli.stored import open_folder
 from edge_agent.cli.watch import fitted
@@ -31,7 +32,8 @@ from edge_agent.service.boot import restore
 from edge_agent.store.baselines import Baselines
 
 EXAMPLE = """edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp
-  edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp --html bearing.html"""
+  edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp --html bearing.html
+  edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp --png bearing.png"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="agent.toml")
     parser.add_argument("variable", nargs="?", metavar="VARIABLE", help="only this one, such as pump.bearing_temp")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the picture as a page, an SVG within")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write the picture of VARIABLE as PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object a variable")
     parser.add_argument("--records", type=count, default=20_000, metavar="N", help="how far back (default 20000)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what the statistics know; 1 when they could not be read."""
+    if args.png is not None and args.variable is None:
+        raise ConfigError([Problem("--png", "no VARIABLE", "one", "--html draws them all")])
     site = load(args.config)
     folder = open_folder(Path(site.settings.agent.data_dir))
     world = restore(site.world_id, folder.end, folder.shelf.records, folder.snapshots, folder.key).standing.world
@@ -64,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         until = el("p", f"{world.world_id}, as of record {world.version}, {iso_utc(world.at_ms)}", cls="soft")
         write_page(args.html, document(title, el("h1", title), until, el("div", *cards, cls="grid")))
         print(args.html)
+    elif args.png is not None:
+        write_page(args.png, _painted(found[0]))
+        print(args.png)
     elif args.json:
         for each in found:
             print(json.dumps(_object(each), ensure_ascii=False, allow_nan=False))
@@ -74,6 +82,14 @@ def run(args: argparse.Namespace) -> int:
         for each in found:
             print("\n".join(_told(each, drawn=args.variable is not None)))
     return 0
+
+
+def _painted(picture: Picture) -> bytes:
+    from edge_agent.cli.png import png
+
+    found = picture.found
+    plot = drift_plot(found, picture.seen) if picture.seen and found.baseline is not None else None
+    return png(f"{found.subject.path}: {verdict(found)}", plot, why(found))
 
 
 def _named(variable: str, watched: Sequence[tuple[Insight, Monitor]]) -> tuple[Insight, Monitor]:

@@ -131,14 +131,15 @@ def _world_id(folder: Folder) -> str:
     return unseal_snapshot(folder.snapshots[0].envelope, folder.key).world.world_id
 
 
-def write_page(path: Path, text: str) -> None:
-    """Write a page, a file whole or not at all. Raises StoreError."""
+def write_page(path: Path, page: str | bytes) -> None:
+    """Write a page or a picture, a file whole or not at all. Raises StoreError."""
+    raw = page.encode() if isinstance(page, str) else page
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # a pipe, a terminal
+            path.write_bytes(raw)  # a pipe, a terminal
             return
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(raw)
         aside.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

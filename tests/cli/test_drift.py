@@ -1,6 +1,7 @@
 """drift: what is usual, why it alarms or not, and the picture, on any terminal and in a pipe."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -12,9 +13,11 @@ import termios
 
 import pytest
 from folders import story
+from PIL import Image
 
 from edge_agent.cli.chart import ASCII, UNICODE, chart
 from edge_agent.cli.main import main
+from edge_agent.cli.png import _dashes, png
 from edge_agent.config import load
 from edge_agent.judge.baseline import Baseline
 from edge_agent.judge.charts import Charts
@@ -101,6 +104,44 @@ def test_json_says_the_same_to_a_program_and_html_is_a_page_with_the_picture(gat
     assert page.startswith("<!doctype html>")
     assert 'class="bar"' in page
     assert found["why"][0].split(" since")[0] in page
+
+
+def colours(painted):
+    return {colour for count, colour in painted.convert("RGB").getcolors(1 << 20) if count > 20}
+
+
+def near(colour, others):
+    return any(max(abs(a - b) for a, b in zip(colour, other, strict=True)) < 24 for other in others)
+
+
+@pytest.mark.parametrize("has_letters", [True, False])
+def test_png_is_the_picture_and_the_words(gateway, tmp_path, monkeypatch, has_letters):
+    if not has_letters:
+        monkeypatch.setattr("edge_agent.cli.png.LETTERS", "no-such-letters.ttf")
+    assert main(["drift", str(gateway[0]), "meter.volts", "--png", str(tmp_path / "volts.png")]) == 0
+    with Image.open(tmp_path / "volts.png") as painted:
+        assert painted.format == "PNG"
+        width, height = painted.size
+        assert width == 1272
+        found = colours(painted)
+        assert near((11, 98, 196), found), "the value"
+        assert near((179, 38, 30), found), "the alarm's bar"
+        words = painted.convert("RGB").crop((0, height * 2 // 3, width, height))
+        assert near((26, 29, 33), colours(words)), "what it means"
+
+
+def test_png_wants_one_variable(gateway, capsys):
+    assert main(["drift", str(gateway[0]), "--png", "all.png"]) == 1
+    assert "--html draws them all" in capsys.readouterr().err
+
+
+def test_a_name_that_is_markup_and_one_without_a_picture_are_words_in_a_png():
+    with Image.open(io.BytesIO(png("<b>&\u03c3", None, ["a \u00b1 <i>", "word " * 40]))) as painted:
+        painted.load()
+        assert near((26, 29, 33), colours(painted))
+    assert list(_dashes([(0.0, 0.0), (10.0, 0.0)], 4.0, 3.0)) == [[(0.0, 0.0), (4.0, 0.0)], [(7.0, 0.0), (10.0, 0.0)]]
+    corner = list(_dashes([(0.0, 0.0), (5.0, 0.0), (5.0, 5.0)], 4.0, 3.0))
+    assert corner == [[(0.0, 0.0), (4.0, 0.0)], [(5.0, 2.0), (5.0, 5.0)]]
 
 
 def test_a_variable_that_is_not_watched_is_said_with_the_close_match(gateway, capsys):

@@ -10,7 +10,7 @@ from sites import METER, written
 
 UPSTREAM = '[upstream]\nurl = "mqtt://127.0.0.1:{port}"\n'
 NEEDLESS = {
-    "rich", "amqtt", "http", "http.client", "email", "html", "xml", "unittest", "multiprocessing", "tempfile",
+    "rich", "PIL", "amqtt", "http", "http.client", "email", "html", "xml", "unittest", "multiprocessing", "tempfile",
     "cryptography.x509", "cryptography.hazmat.primitives.serialization", "bcrypt", "difflib", "shutil", "lzma", "bz2", "encodings.idna", "unicodedata", "pymodbus.server",
     "pymodbus.client", "edge_agent.plant", "edge_agent.uplink.mirror", "edge_agent.uplink.formats",
     "edge_agent.sources.serial", "edge_agent.sources.mqtt", "edge_agent.sources.http", "edge_agent.sources.file",
