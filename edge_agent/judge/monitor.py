@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
-from edge_agent.judge import detectors
+from edge_agent.judge import bars, detectors
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup
 from edge_agent.judge.charts import Charts
 from edge_agent.judge.detector import Detector, Learned
@@ -49,29 +49,13 @@ TRUST_MEMORY = 256
 FULL_TRUST = 0.999
 LEAST_ARL = 100.0
 """Fewer readings between false alarms are no budget."""
-RAISE, RAISE_OTHERS = 0.2, 0.07
-"""Shares of its own bar, as it stands, by which an alarm raises that of its kind, and those of the others.
-
-In decades, for a sigma that was taken a fifth too small makes all decades too many by a share of them.
-"""
-RAISE_CALIBRATED = 0.05
-"""The same for what has learned its own tail, to which each alarm belongs: no alarm of another says anything of it."""
-HIGHEST = 60.0
-"""Decades that a bar is raised at most."""
-PROOF_SHARE = 1.0
-"""The share of detectors that need no statistics: they have no bar to raise."""
 EXPLAINS = 0.6
 """Share of its bar at which a shift explains an alarm of the variance."""
-ALLOWED = 1
-"""Alarms of a kind in the time of the budget that say nothing about the variable."""
 SUSPICION = 0.8
 """Share of a bar above which readings do not teach what is usual."""
 TEACHERS = 1024
 """Readings of a season that teach it: of more, each n-th does."""
-OF_THE_MODEL = ("shift", "variance", "still", "season")
-"""Kinds that see the same innovations: when one has alarmed, the others begin anew."""
 NOTHING_SAID: dict[str, Said] = {}
-NOTHING_RAISED: dict[str, "Raised"] = {}
 """Shared by all and never changed in place: most have nothing to say."""
 
 Begin = Callable[[Subject, DriftSettings], Detector | None]
@@ -82,14 +66,6 @@ def registry() -> Mapping[str, Begin]:
     """Return how each detector begins, by its file's name, in order."""
     names = sorted(found.name for found in pkgutil.iter_modules(detectors.__path__))
     return {name: importlib.import_module(f"{detectors.__name__}.{name}").begin for name in names}
-
-
-class Raised(NamedTuple):
-    """A bar that is higher than the budget asks for."""
-
-    decades: float
-    at_ms: int
-    alarms: int
 
 
 class Insight(NamedTuple):
@@ -124,7 +100,7 @@ class MonitorState(TypedDict):
     profile: object
     expected: object
     detectors: dict[str, object]
-    raised: dict[str, Raised]
+    raised: bars.Bars
     said: dict[str, Said]
 
 
@@ -173,7 +149,7 @@ class Monitor:
         self._shift = next((d for d in self._detectors if isinstance(d, Shift)), None)
         self._spikes = next((d for d in self._detectors if isinstance(d, Spikes)), None)
         self._stuck = next((d for d in self._detectors if isinstance(d, Stuck)), None)
-        self._raised = NOTHING_RAISED
+        self._raised = bars.NONE_RAISED
         self._set_bars()
         self._said = NOTHING_SAID
 
@@ -251,7 +227,7 @@ class Monitor:
         part = self.top
         if part <= 1.0:
             spikes = self._spikes
-            part = spikes.decades / self._plain_bar(spikes) if spikes is not None else 0.0
+            part = spikes.decades / bars.plain(spikes, self._arl) if spikes is not None else 0.0
         return 1 - math.exp2(-part)
 
     def findings(self, known: Mapping[str, Anomaly], at_ms: int) -> list[Anomaly]:
@@ -288,17 +264,16 @@ class Monitor:
             return stands
         remarks = tuple(dict.fromkeys((*found.remarks, *(said.remarks if said is not None else ()))))
         self._said = {**self._said, detector.kind: Said(at_ms, found.size, remarks)}
-        raised = self._raised.get(detector.kind)
-        often = "; bar raised: more alarms than budgeted" if raised is not None and raised.alarms > 1 else ""
+        remark = "; bar raised: more alarms than budgeted" if detector.kind in bars.often(self._raised) else ""
         return Anomaly(
             id=id_,
             number=self.subject.number,
             kind=detector.kind,
             severity=worst(found.severity, stands.severity) if stands is not None else found.severity,
-            sentence=detector.sentence(self.subject) + often,
+            sentence=detector.sentence(self.subject) + remark,
             since_ms=found.since_ms,
             score=round(max(0.5, 1 - 2.0**-self.top), 3),
-            confidence=round(self._trust if detector.share == PROOF_SHARE else self.confidence, 3),
+            confidence=round(self._trust if detector.share == bars.PROOF_SHARE else self.confidence, 3),
             anchors=tuple(map(self.subject.anchor, dict.fromkeys((found.raised_ms, self._at_ms)))),
         )
 
@@ -308,7 +283,7 @@ class Monitor:
 
     def _alarm(self, leader: Detector, step: Step) -> Detector | None:
         """Let the rarest open its finding, raise its bar, and let what sees the same begin anew."""
-        of_the_model = leader.kind in OF_THE_MODEL
+        of_the_model = leader.kind in bars.OF_THE_MODEL
         if of_the_model and self._stuck is not None and self._stuck.open is not None:
             leader.reset()  # a stuck value explains all that its innovations show
             self.top = 0.0
@@ -316,48 +291,23 @@ class Monitor:
         shift = self._shift
         if leader.kind == "variance" and shift is not None and shift.decades > EXPLAINS * self._bar(shift):
             leader = shift  # a level that has left makes innovations large too
-        now = self._lasting(leader.kind, step.at_ms)
-        step.again = max(0, now.alarms - ALLOWED)
+        now = bars.lasting(self._raised, leader.kind, step.at_ms, self._period_ms)
+        step.again = max(0, now.alarms - bars.ALLOWED)
         leader.alarm(step)
         if of_the_model or leader is self._stuck:
             for other in self._detectors:
-                if other is not leader and (other.kind in OF_THE_MODEL or other is self._spikes):
+                if other is not leader and (other.kind in bars.OF_THE_MODEL or other is self._spikes):
                     other.reset()
-        if leader.share != PROOF_SHARE:
-            self._raise(leader, step.at_ms)
+        if leader.share != bars.PROOF_SHARE:
+            self._raised = bars.after_alarm(
+                self._raised, self._detectors, leader, self._arl, step.at_ms, self._period_ms
+            )
             self._set_bars()
         self.speaks = True
         return leader
 
-    def _lasting(self, kind: str, at_ms: int) -> Raised:
-        """Return what is left of a raised bar: it comes down evenly over the time of the budget."""
-        was = self._raised.get(kind, Raised(0.0, at_ms, 0))
-        gone = abs(at_ms - was.at_ms) / self._period_ms
-        return Raised(0.0, at_ms, 0) if gone >= 1.0 else Raised(was.decades * (1 - gone), at_ms, was.alarms)
-
-    def _raise(self, leader: Detector, at_ms: int) -> None:
-        """Raise the bar of what has alarmed, and by less those of all that see the same readings."""
-        for detector in self._detectors:
-            if detector.share != PROOF_SHARE:
-                was = self._lasting(detector.kind, at_ms)
-                mine = detector is leader
-                share = self._share(detector, leader)
-                higher = was.decades + share * (self._plain_bar(detector) + was.decades)
-                raised = Raised(min(higher, HIGHEST), at_ms, was.alarms + mine)
-                self._raised = {**self._raised, detector.kind: raised}
-
-    def _share(self, detector: Detector, leader: Detector) -> float:
-        """Return by which share of itself an alarm of the leader raises a detector's bar."""
-        if detector is self._spikes:
-            return RAISE_CALIBRATED if detector is leader else 0.0
-        return RAISE if detector is leader else RAISE_OTHERS if leader.kind in OF_THE_MODEL else 0.0
-
-    def _plain_bar(self, detector: Detector) -> float:
-        return math.log10(self._arl * detector.share)
-
     def _bar(self, detector: Detector) -> float:
-        raised = self._raised.get(detector.kind)
-        return self._plain_bar(detector) + (0.0 if raised is None else raised.decades)
+        return bars.bar(detector, self._arl, self._raised)
 
     def _set_bars(self) -> None:
         self._bars = shared(tuple(1 / self._bar(detector) for detector in self._detectors))
@@ -378,8 +328,7 @@ class Monitor:
         if self._shift is not None:
             self._shift.learned_more()
         if self._raised:
-            lasting = {kind: self._lasting(kind, at_ms) for kind in self._raised}
-            self._raised = {kind: raised for kind, raised in lasting.items() if raised.decades} or NOTHING_RAISED
+            self._raised = bars.come_down(self._raised, at_ms, self._period_ms)
             self._set_bars()
 
     def _turn_day(self, expected: Expected, profile: Profile, at_ms: int) -> None:
@@ -444,8 +393,8 @@ class Monitor:
             interval_s=1.0 if expected is None else expected.interval_ms / 1000,
             decades=self.top * bar,
             bar=bar,
-            budget=math.log10(self._arl) if shift is None else self._plain_bar(shift),
-            raised=tuple((kind, raised.alarms) for kind, raised in self._raised.items() if raised.alarms > 1),
+            budget=math.log10(self._arl) if shift is None else bars.plain(shift, self._arl),
+            raised=tuple(bars.often(self._raised).items()),
             sentences=tuple(d.sentence(self.subject) for d in self._detectors if d.open is not None),
         )
 
@@ -455,7 +404,7 @@ class Monitor:
         if self._expected is None or shift is None or shift.base is None:
             return []
         base = shift.base
-        if any(raised.alarms > ALLOWED for raised in self._raised.values()):
+        if bars.often(self._raised):
             # The caution that alarms have taught since would hide why there was the first.
             model = Expected(base, self._profile, self._expected.interval_ms)
         else:
