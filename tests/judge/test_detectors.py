@@ -302,7 +302,7 @@ def test_a_variable_weighs_after_50_000_readings_what_it_weighed_after_2_000(sea
     assert feed(watched, values[:2000])
     weight, kept = _weight(watched), _size(watched)
     feed(watched, values[2000:], start=2000)
-    assert _weight(watched) <= weight + 600, "one finding more or less"
+    assert _weight(watched) <= weight + 800, "a finding and a raised bar more or less"
     assert _size(watched) <= kept + 30
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KS = (0.15, 0.55)
 """Reference values of the charts that run side by side: two, for each more would cost all of them a higher bar."""
-SHARE = 1.3
+SHARE = 1.2
 
 
 def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KS = (0.25,)
 """One chart for all: two would have a share of the false alarms each."""
-SHARE = 2.0
+SHARE = 1.9
 MEAN, SIGMA = 0.797, 0.598
 """Of |z| when z is standard normal, at most 3."""
 PRIOR = 32.0
