@@ -35,14 +35,17 @@ EXAMPLE = """edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp
   edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp --html bearing.html
   edge-agent drift /etc/edge-agent/agent.toml pump.bearing_temp --png bearing.png"""
 
+NO_PICTURE = "no picture: the records that were read hold no value of it (--records N reads more)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `drift` takes."""
     parser.add_argument("config", type=Path, help="agent.toml")
     parser.add_argument("variable", nargs="?", metavar="VARIABLE", help="only this one, such as pump.bearing_temp")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the picture as a page, an SVG within")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="write the picture of VARIABLE as PNG")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a variable")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--html", type=Path, metavar="FILE", help="write the picture as a page, an SVG within")
+    form.add_argument("--png", type=Path, metavar="FILE", help="write the picture of VARIABLE as PNG")
+    form.add_argument("--json", action="store_true", help="print one JSON object a variable")
     parser.add_argument("--records", type=count, default=20_000, metavar="N", help="how far back (default 20000)")
 
 
@@ -89,7 +92,8 @@ def _painted(picture: Picture) -> bytes:
 
     found = picture.found
     plot = drift_plot(found, picture.seen) if picture.seen and found.baseline is not None else None
-    return png(f"{found.subject.path}: {verdict(found)}", plot, why(found))
+    missing = [NO_PICTURE] if plot is None and found.baseline is not None else []
+    return png(f"{found.subject.path}: {verdict(found)}", plot, [*missing, *why(found)])
 
 
 def _named(variable: str, watched: Sequence[tuple[Insight, Monitor]]) -> tuple[Insight, Monitor]:
@@ -107,7 +111,7 @@ def _told(picture: Picture, *, drawn: bool) -> Iterator[str]:
     if drawn and found.baseline is not None and picture.seen:
         yield from chart(found, picture.seen, width_of(), pens_of(), colour=wants_colour())
     elif drawn and found.baseline is not None:
-        yield from fitted(["  no picture: the records that were read hold no value of it (--records N reads more)"])
+        yield from fitted([f"  {NO_PICTURE}"])
     yield from fitted(f"  {sentence}" for sentence in why(found))
 
 

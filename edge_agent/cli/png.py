@@ -55,16 +55,17 @@ def png(title: str, picture: Markup | None, sentences: Sequence[str]) -> bytes:
     """Return a PNG file: the title, the picture (none where there is nothing to draw) and what it means in words."""
     drawing = None if picture is None else ET.fromstring(picture)  # noqa: S314 - our own, just made
     width, height = (400.0, 0.0) if drawing is None else _size(drawing)
-    letters = _font(WORDS)
-    words = [line for sentence in sentences for line in _wrapped(_plain(sentence, letters), letters, width)]
-    whole = 2 * EDGE + 2 * LINE + height + LINE * len(words)
-    sheet = _Sheet(width + 2 * EDGE, whole)
-    sheet.text(_plain(title, letters), (EDGE, EDGE + TITLE), TITLE, INK)
+    head = list(_wrapped(title, _font(TITLE), width))
+    words = [line for sentence in sentences for line in _wrapped(sentence, _font(WORDS), width)]
+    top = EDGE + LINE * (len(head) + 0.5)
+    sheet = _Sheet(width + 2 * EDGE, top + height + LINE * (len(words) + 0.5) + EDGE)
+    for place, line in enumerate(head):
+        sheet.text(line, (EDGE, EDGE + TITLE + LINE * place), TITLE, INK)
     if drawing is not None:
         for shape in drawing.iter():
-            sheet.shape(shape, (EDGE, EDGE + 1.5 * LINE))
+            sheet.shape(shape, (EDGE, top))
     for place, line in enumerate(words):
-        sheet.text(line, (EDGE, EDGE + 2 * LINE + height + LINE * (place + 0.8)), WORDS, INK)
+        sheet.text(line, (EDGE, top + height + LINE * (place + 1.3)), WORDS, INK)
     return sheet.file()
 
 
@@ -162,12 +163,18 @@ def _plain(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> Iterator[str]:
+    """Give the lines of a text as it will be painted; a word that is too long for a line is broken."""
     line = ""
-    for word in text.split():
+    for word in _plain(text, font).split():
         longer = f"{line} {word}".strip()
         if line and font.getlength(longer) > width:
             yield line
-            line = word
-        else:
-            line = longer
+            longer = word
+        line = longer
+        while font.getlength(line) > width:
+            fits = next(
+                many for many in range(len(line) - 1, 0, -1) if many == 1 or font.getlength(line[:many]) <= width
+            )
+            yield line[:fits]
+            line = line[fits:]
     yield line

@@ -1,7 +1,7 @@
 """The plain OpenSSH forms of an Ed25519 key: a public line, and a key file without a passphrase.
 
-RFC 4253, 6.6, and PROTOCOL.key of OpenSSH. A gateway's own files are of these forms, and read here. All others, and whatever is wrong, are the library's business:
-it knows every form there is, and takes two megabytes for it.
+RFC 4253, 6.6, and PROTOCOL.key of OpenSSH. A gateway's own files are of these forms, and read here. All others, and
+whatever is wrong, are the library's business: it knows every form there is, and takes a megabyte for it.
 """
 
 import base64

@@ -17,7 +17,7 @@ from PIL import Image
 
 from edge_agent.cli.chart import ASCII, UNICODE, chart
 from edge_agent.cli.main import main
-from edge_agent.cli.png import _dashes, png
+from edge_agent.cli.png import _dashes, _font, _wrapped, png
 from edge_agent.config import load
 from edge_agent.judge.baseline import Baseline
 from edge_agent.judge.charts import Charts
@@ -133,6 +133,20 @@ def test_png_is_the_picture_and_the_words(gateway, tmp_path, monkeypatch, has_le
 def test_png_wants_one_variable(gateway, capsys):
     assert main(["drift", str(gateway[0]), "--png", "all.png"]) == 1
     assert "--html draws them all" in capsys.readouterr().err
+
+
+def test_one_form_at_a_time_and_none_is_passed_over(gateway, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["drift", str(gateway[0]), "meter.volts", "--png", "a.png", "--html", "a.html"])
+    assert left.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_words_of_any_length_stay_within_a_png():
+    font = _font(12)
+    lines = list(_wrapped("a " + "x" * 300 + " end", font, 400.0))
+    assert "".join(lines).replace(" ", "") == "a" + "x" * 300 + "end"
+    assert max(map(font.getlength, lines)) <= 400.0
 
 
 def test_a_name_that_is_markup_and_one_without_a_picture_are_words_in_a_png():
