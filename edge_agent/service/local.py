@@ -83,5 +83,5 @@ def _listening(path: Path) -> socket.socket:
         found.listen(_AT_ONCE)
     except OSError as error:
         found.close()
-        raise StoreError(f"{path}: cannot make the status socket: {error.strerror}") from error
+        raise StoreError(f"{path}: cannot make the socket: {error.strerror}") from error
     return found

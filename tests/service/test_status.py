@@ -171,7 +171,7 @@ def test_a_socket_that_cannot_be_made_is_a_store_error(tmp_path):
         async with telling(tmp_path / "nowhere" / "status.sock", dict):
             pass
 
-    with pytest.raises(StoreError, match=r"status\.sock: cannot make the status socket"):
+    with pytest.raises(StoreError, match=r"status\.sock: cannot make the socket: "):
         asyncio.run(test())
 
 
