@@ -35,6 +35,19 @@ class Raised(NamedTuple):
     alarms: int
 
 
+class Budget(NamedTuple):
+    """What the user grants, for one variable: all that have the same hold the same."""
+
+    arl: float
+    """Readings between two false alarms of all its detectors."""
+    period_ms: float
+    """The time in which all variables together may have one."""
+    shares: int
+    """How many variables those are."""
+    readings: float | None
+    """The budget where it is given in readings; None where it is a time."""
+
+
 Bars = dict[str, Raised]
 """Those that are raised, by kind; replaced whole, and never changed in place."""
 NONE_RAISED: Bars = {}
@@ -65,15 +78,13 @@ def come_down(raised: Bars, at_ms: int, period_ms: float) -> Bars:
     return {kind: more for kind, more in left.items() if more.decades} or NONE_RAISED
 
 
-def after_alarm(
-    raised: Bars, detectors: Iterable[Detector], leader: Detector, arl: float, at_ms: int, period_ms: float
-) -> Bars:
+def after_alarm(raised: Bars, detectors: Iterable[Detector], leader: Detector, budget: Budget, at_ms: int) -> Bars:
     """Raise the bar of what has alarmed, and by less those of all that see the same readings."""
     higher = dict(raised)
     for detector in detectors:
         if detector.share != PROOF_SHARE:
-            was = lasting(raised, detector.kind, at_ms, period_ms)
-            more = was.decades + _by(detector, leader) * (plain(detector, arl) + was.decades)
+            was = lasting(raised, detector.kind, at_ms, budget.period_ms)
+            more = was.decades + _by(detector, leader) * (plain(detector, budget.arl) + was.decades)
             higher[detector.kind] = Raised(min(more, HIGHEST), at_ms, was.alarms + (detector is leader))
     return higher
 

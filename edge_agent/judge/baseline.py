@@ -67,17 +67,21 @@ def sound(raw: object) -> Baseline:
 class Warmup:
     """The first readings of a variable, as many as are `wanted`, with their wall times."""
 
-    __slots__ = ("gaps_ns", "heard", "times_ms", "values", "wanted")
+    __slots__ = ("gaps_ns", "heard", "origin", "times_ms", "values", "wanted")
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.heard = 0
+        self.origin = 0.0
+        """The first reading, from which those are told that a season is fitted to."""
         self.values = array("d")
         self.times_ms = array("q")
         self.gaps_ns = array("q")
 
     def add(self, value: float, at_ms: int, elapsed_ns: int) -> bool:
         """Take a reading and the time since the one before (at most 0: unknown); return whether it is full."""
+        if not self.heard:
+            self.origin = value
         self.heard += 1
         if self.heard > self.wanted - SAMPLE_MAX:
             self.values.append(value)
@@ -93,12 +97,13 @@ class Warmup:
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
-        return [self.heard, list(self.values), list(self.times_ms), list(self.gaps_ns)]
+        return [[self.heard, self.origin], list(self.values), list(self.times_ms), list(self.gaps_ns)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        heard, values, times, gaps = parts(state, 4)
-        self.heard = int(figures([heard], 1)[0])
+        own, values, times, gaps = parts(state, 4)
+        heard, self.origin = figures(own, 2)
+        self.heard = int(heard)
         self.values = array("d", series(values, SAMPLE_MAX))
         self.times_ms = array("q", map(int, series(times, len(self.values))))
         self.gaps_ns = array("q", map(int, series(gaps, GAPS_MAX)))

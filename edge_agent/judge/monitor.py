@@ -11,9 +11,10 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, TypeVar
 
 from edge_agent.judge import bars, detectors
+from edge_agent.judge.bars import Budget
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup
 from edge_agent.judge.charts import Charts
 from edge_agent.judge.detector import Detector, Learned
@@ -35,7 +36,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 8
+VERSION = 9
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -58,6 +59,7 @@ TEACHERS = 1024
 NOTHING_SAID: dict[str, Said] = {}
 """Shared by all and never changed in place: most have nothing to say."""
 
+Kind = TypeVar("Kind", Missing, Shift, Spikes, Stuck)
 Begin = Callable[[Subject, DriftSettings], Detector | None]
 
 
@@ -108,9 +110,8 @@ class Monitor:
     """The statistics of one variable, from its first reading on. `shares` variables share the budget."""
 
     __slots__ = (
-        "_arl", "_at_ms", "_bars", "_budget_readings", "_detectors", "_expected", "_gap_ns", "_heard", "_missing", "_mono_ns", "_origin", "_period_ms",
-        "_profile", "_raised", "_said", "_settings", "_shares", "_shift", "_spikes", "_step", "_stride", "_stuck", "_trust",
-        "_warmup", "device", "speaks", "subject", "top",
+        "_at_ms", "_bars", "_budget", "_detectors", "_expected", "_gap_ns", "_heard", "_mono_ns", "_profile", "_raised",
+        "_said", "_settings", "_spikes", "_step", "_stride", "_trust", "_warmup", "device", "speaks", "subject", "top",
     )  # fmt: skip
 
     def __init__(
@@ -122,33 +123,26 @@ class Monitor:
         device: str = "",
         budget_readings: float | None = None,
     ) -> None:
-        self._budget_readings = budget_readings
-        self._period_ms = shared(settings.false_alarm_every * 1000)
+        self._budget: Budget = shared(Budget(LEAST_ARL, settings.false_alarm_every * 1000, shares, budget_readings))
         self.device = device  # what the device behind it says that it is
         self.subject = subject
         self.speaks = False  # whether a finding may be open: for the hot loop; `findings` has the truth
         self.top = 0.0
         """The rarest that the last reading showed, as a share of its bar: an alarm above 1."""
         self._settings = settings
-        self._shares = shares
         self._step = step or Step()
         self._at_ms = 0
         self._mono_ns = NEVER_NS
         self._gap_ns = 0
         self._heard = 0
         self._trust = 1.0
-        self._arl = LEAST_ARL
         self._stride = 1
-        self._origin = 0.0
         self._expected: Expected | None = None
         self._warmup = Warmup(settings.warmup) if subject.shifts else None
         self._profile = Profile(shared(int(settings.season * 1000))) if subject.shifts and settings.season else None
         begun = (begin(subject, settings) for begin in registry().values())
         self._detectors = tuple(detector for detector in begun if detector is not None)
-        self._missing = next(d for d in self._detectors if isinstance(d, Missing))
-        self._shift = next((d for d in self._detectors if isinstance(d, Shift)), None)
-        self._spikes = next((d for d in self._detectors if isinstance(d, Spikes)), None)
-        self._stuck = next((d for d in self._detectors if isinstance(d, Stuck)), None)
+        self._spikes = self._of(Spikes)
         self._raised = bars.NONE_RAISED
         self._set_bars()
         self._said = NOTHING_SAID
@@ -196,24 +190,27 @@ class Monitor:
     def missed(self, at_ms: int) -> Detector | None:
         """Take note of a reading that is not good; return what has alarmed."""
         self._trust -= self._trust / TRUST_MEMORY
-        decades = self._missing.missed()
-        self.top = 0.0 if self._expected is None else decades / self._bar(self._missing)
-        return self._hole(at_ms, 0) if self.top > 1.0 else None
+        missing = self._of(Missing)
+        assert missing is not None
+        decades = missing.missed()
+        self.top = 0.0 if self._expected is None else decades / self._bar(missing)
+        return self._hole(missing, at_ms, 0) if self.top > 1.0 else None
 
     def overdue(self, mono_ns: int, at_ms: int, from_ns: int) -> Detector | None:
         """Take note of what time it is, and that all that was heard since `from_ns` has been told; return what alarms."""
-        if self._expected is None:
+        missing = self._of(Missing)
+        if self._expected is None or missing is None:
             return None
         silent_ns = mono_ns - (self._mono_ns if from_ns <= self._mono_ns <= mono_ns else from_ns)
-        decades = self._missing.overdue(silent_ns)
-        if decades <= self._bar(self._missing):
+        decades = missing.overdue(silent_ns)
+        if decades <= self._bar(missing):
             return None
-        self.top = decades / self._bar(self._missing)
-        return self._hole(at_ms, silent_ns)
+        self.top = decades / self._bar(missing)
+        return self._hole(missing, at_ms, silent_ns)
 
-    def _hole(self, at_ms: int, elapsed_ns: int) -> Detector | None:
+    def _hole(self, missing: Missing, at_ms: int, elapsed_ns: int) -> Detector | None:
         self._step.at_ms, self._step.elapsed_ns = at_ms, elapsed_ns
-        return self._alarm(self._missing, self._step)
+        return self._alarm(missing, self._step)
 
     @property
     def score(self) -> float:
@@ -227,7 +224,7 @@ class Monitor:
         part = self.top
         if part <= 1.0:
             spikes = self._spikes
-            part = spikes.decades / bars.plain(spikes, self._arl) if spikes is not None else 0.0
+            part = spikes.decades / bars.plain(spikes, self._budget.arl) if spikes is not None else 0.0
         return 1 - math.exp2(-part)
 
     def findings(self, known: Mapping[str, Anomaly], at_ms: int) -> list[Anomaly]:
@@ -243,7 +240,8 @@ class Monitor:
 
     def course(self) -> Course | None:
         """Return where the variable heads: None without an open shift, a trend and a limit ahead."""
-        course = None if self._shift is None else self._shift.course(self.subject, self.confidence)
+        shift = self._of(Shift)
+        course = None if shift is None else shift.course(self.subject, self.confidence)
         if course is None:
             return None
         return course._replace(anchors=(self.subject.anchor(self._at_ms),))
@@ -284,33 +282,36 @@ class Monitor:
     def _alarm(self, leader: Detector, step: Step) -> Detector | None:
         """Let the rarest open its finding, raise its bar, and let what sees the same begin anew."""
         of_the_model = leader.kind in bars.OF_THE_MODEL
-        if of_the_model and self._stuck is not None and self._stuck.open is not None:
+        stuck, shift = self._of(Stuck), self._of(Shift)
+        if of_the_model and stuck is not None and stuck.open is not None:
             leader.reset()  # a stuck value explains all that its innovations show
             self.top = 0.0
             return None
-        shift = self._shift
         if leader.kind == "variance" and shift is not None and shift.decades > EXPLAINS * self._bar(shift):
             leader = shift  # a level that has left makes innovations large too
-        now = bars.lasting(self._raised, leader.kind, step.at_ms, self._period_ms)
+        now = bars.lasting(self._raised, leader.kind, step.at_ms, self._budget.period_ms)
         step.again = max(0, now.alarms - bars.ALLOWED)
         leader.alarm(step)
-        if of_the_model or leader is self._stuck:
+        if of_the_model or leader is stuck:
             for other in self._detectors:
                 if other is not leader and (other.kind in bars.OF_THE_MODEL or other is self._spikes):
                     other.reset()
         if leader.share != bars.PROOF_SHARE:
-            self._raised = bars.after_alarm(
-                self._raised, self._detectors, leader, self._arl, step.at_ms, self._period_ms
-            )
+            self._raised = bars.after_alarm(self._raised, self._detectors, leader, self._budget, step.at_ms)
             self._set_bars()
         self.speaks = True
         return leader
 
+    def _of(self, kind: type[Kind]) -> Kind | None:
+        """Return the detector of a kind; None where the variable has none."""
+        return next((detector for detector in self._detectors if isinstance(detector, kind)), None)
+
     def _bar(self, detector: Detector) -> float:
-        return bars.bar(detector, self._arl, self._raised)
+        return bars.bar(detector, self._budget.arl, self._raised)
 
     def _set_bars(self) -> None:
-        self._bars = shared(tuple(1 / self._bar(detector) for detector in self._detectors))
+        # Of a list: what a tuple is made of in passing takes more room than it needs, and Python keeps such for later.
+        self._bars = shared(tuple([1 / self._bar(detector) for detector in self._detectors]))
 
     def _teach(self, expected: Expected, profile: Profile, step: Step) -> None:
         """Let the reading teach the season."""
@@ -325,18 +326,20 @@ class Monitor:
     def _end_block(self, expected: Expected, at_ms: int, *, trusted: bool) -> None:
         """Let a full block of readings correct the baseline; and let raised bars come down."""
         expected.learn(trusted=trusted)
-        if self._shift is not None:
-            self._shift.learned_more()
+        shift = self._of(Shift)
+        if shift is not None:
+            shift.learned_more()
         if self._raised:
-            self._raised = bars.come_down(self._raised, at_ms, self._period_ms)
+            self._raised = bars.come_down(self._raised, at_ms, self._budget.period_ms)
             self._set_bars()
 
     def _turn_day(self, expected: Expected, profile: Profile, at_ms: int) -> None:
         by = profile.turn_day(at_ms, expected.noise)
         if by:
             expected.step(by)
-            if self._shift is not None:
-                self._shift.step(by)
+            shift = self._of(Shift)
+            if shift is not None:
+                shift.step(by)
 
     def _season_over(self, profile: Profile) -> None:
         if profile.curve is None:
@@ -346,11 +349,10 @@ class Monitor:
         profile.fit(profile.centre())
 
     def _warm(self, warmup: Warmup, step: Step) -> None:
+        full = warmup.add(step.value, step.at_ms, step.elapsed_ns)
         if self._expected is None and self._profile is not None:
-            if not warmup.heard:
-                self._origin = step.value
-            self._profile.add(step.at_ms, step.value - self._origin)
-        if warmup.add(step.value, step.at_ms, step.elapsed_ns):
+            self._profile.add(step.at_ms, step.value - warmup.origin)
+        if full:
             self._warmup = None
             self._stand_on(warmup)
 
@@ -362,29 +364,32 @@ class Monitor:
             return
         interval_ms = expected.interval_ms
         if profile is not None:
-            origin = self._origin if self._expected is None else self._expected.mean
-            self._origin = 0.0
+            origin = warmup.origin if self._expected is None else self._expected.mean
             profile.recentre(expected.mean - origin)
             self._stride = max(1, int(profile.period_ms / interval_ms / TEACHERS))
             if profile.curve is not None:
                 profile.teach_days(warmup.values, warmup.times_ms, expected.noise)
         self._gap_ns = shared(int(GAP * interval_ms * 1e6))
-        readings = self._budget_readings or self._settings.false_alarm_every * 1000 / interval_ms
-        self._period_ms = shared(readings * interval_ms)
-        self._arl = shared(max(LEAST_ARL, readings * self._shares))
+        readings = self._budget.readings or self._settings.false_alarm_every * 1000 / interval_ms
+        self._share_budget(readings, readings * interval_ms)
         self._expected = expected
-        learned = Learned(expected, errors, values, shared(math.log10(self._arl * SHARE)))
+        learned = Learned(expected, errors, values, shared(math.log10(self._budget.arl * SHARE)))
         for detector in self._detectors:
             detector.learn(learned)
         self._set_bars()
 
+    def _share_budget(self, readings: float, period_ms: float) -> None:
+        """Take so many readings, which come in so long, for the time in which all variables may have one false alarm."""
+        arl = max(LEAST_ARL, readings * self._budget.shares)
+        self._budget = shared(self._budget._replace(arl=arl, period_ms=period_ms))
+
     def insight(self) -> Insight:
         """Return what a person asks about it."""
-        expected, shift = self._expected, self._shift
-        bar = math.log10(self._arl) if shift is None else self._bar(shift)
+        expected, shift, arl = self._expected, self._of(Shift), self._budget.arl
+        bar = math.log10(arl) if shift is None else self._bar(shift)
         return Insight(
             subject=self.subject,
-            shares=self._shares,
+            shares=self._budget.shares,
             at_ms=self._at_ms,
             heard=self._heard,
             warmup=self._settings.warmup,
@@ -393,14 +398,14 @@ class Monitor:
             interval_s=1.0 if expected is None else expected.interval_ms / 1000,
             decades=self.top * bar,
             bar=bar,
-            budget=math.log10(self._arl) if shift is None else bars.plain(shift, self._arl),
+            budget=math.log10(arl) if shift is None else bars.plain(shift, arl),
             raised=tuple(bars.often(self._raised).items()),
             sentences=tuple(d.sentence(self.subject) for d in self._detectors if d.open is not None),
         )
 
     def hindsight(self, changes: Sequence[Change], until_ms: int) -> list[Seen]:
         """Return what its charts say of its past, rising in time; nothing without a baseline."""
-        shift = self._shift
+        shift = self._of(Shift)
         if self._expected is None or shift is None or shift.base is None:
             return []
         base = shift.base
@@ -409,7 +414,7 @@ class Monitor:
             model = Expected(base, self._profile, self._expected.interval_ms)
         else:
             model = Expected.from_state(self._expected.to_state(), self._profile)
-        charts = Charts(KS, math.log10(self._arl * SHARE), shift.shape)
+        charts = Charts(KS, math.log10(self._budget.arl * SHARE), shift.shape)
         return look_back(model, base, charts, changes, until_ms)
 
     @property
@@ -428,8 +433,8 @@ class Monitor:
         return {
             "fingerprint": self.fingerprint(),
             "own": [
-                self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._arl, self._stride, self._origin,
-                self._period_ms, self.top, self._shares,
+                self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._budget.arl, self._stride,
+                self._budget.period_ms, self.top, self._budget.shares,
             ],
             "warmup": None if self._warmup is None else self._warmup.to_state(),
             "profile": None if self._profile is None else self._profile.to_state(),
@@ -462,11 +467,11 @@ class Monitor:
         return monitor
 
     def _resume(self, state: MonitorState) -> None:
-        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, self._origin, period, top, shares = figures(state["own"], 11)
-        self._period_ms, self.top = shared(max(1.0, period)), max(0.0, top)
+        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, period_ms, top, shares = figures(state["own"], 10)
+        self._budget = shared(self._budget._replace(arl=max(LEAST_ARL, arl), period_ms=max(1.0, period_ms)))
         self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), shared(int(gap_ns))
         self._heard, self._stride = int(heard), max(1, int(stride))
-        self._trust, self._arl = min(1.0, max(0.0, trust)), shared(max(LEAST_ARL, arl))
+        self._trust, self.top = min(1.0, max(0.0, trust)), max(0.0, top)
         self._raised, self._said = state["raised"], state["said"]
         if self._profile is not None:
             self._profile.resume(state["profile"])
@@ -476,10 +481,9 @@ class Monitor:
             self._warmup.resume(state["warmup"])
         if state["expected"] is not None:
             self._expected = Expected.from_state(state["expected"], self._profile)
-            if shares != self._shares:  # the budget is divided among more or fewer now; what was learned holds
-                readings = self._period_ms / self._expected.interval_ms
-                self._arl = shared(max(LEAST_ARL, readings * self._shares))
-            learned = Learned(self._expected, [], [], shared(math.log10(self._arl * SHARE)))
+            if shares != self._budget.shares:  # it is divided among more or fewer now; what was learned holds
+                self._share_budget(self._budget.period_ms / self._expected.interval_ms, self._budget.period_ms)
+            learned = Learned(self._expected, [], [], shared(math.log10(self._budget.arl * SHARE)))
             for detector in self._detectors:
                 detector.learn(learned)
         for detector in self._detectors:
