@@ -10,11 +10,14 @@ readings known of it and with the error that few readings mean. Where it should 
 
 import itertools
 import math
+from typing import NamedTuple
 
+from edge_agent.judge import longrun
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup, estimate, sound
 from edge_agent.judge.charts import ALLOWANCE
 from edge_agent.judge.figures import figures, parts, shared
-from edge_agent.judge.learning import BLOCK, ENOUGH, Learning, LongRun
+from edge_agent.judge.learning import ENOUGH, Learning
+from edge_agent.judge.longrun import BLOCK, SUM
 from edge_agent.judge.profile import HARMONICS, Profile
 from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
@@ -24,6 +27,17 @@ SETTLING = 24
 
 PHI_ALLOWANCE = 0.3
 """Standard errors that are granted to an estimated autocorrelation."""
+
+
+class Settling(NamedTuple):
+    """A new level that is being taken, after an alarm that moved the mean."""
+
+    known: float
+    """Readings of the new level that the alarm knew."""
+    readings: int = 0
+    """Since the alarm."""
+    total: float = 0.0
+    """Of their deviations from the mean."""
 
 
 def learn_from(warmup: Warmup, profile: Profile | None, quantum: float) -> tuple["Expected", list[float], list[float]]:
@@ -58,31 +72,29 @@ class Expected:
     """The model of one variable. `profile` is None where there is no season to look for."""
 
     __slots__ = (
-        "_after",
         "_learning",
         "_long_run",
         "_mean_size",
         "_phi",
         "_recent",
-        "_settled",
-        "_settled_sum",
+        "_settling",
         "_sigma",
+        "_taken",
         "_z_per",
         "baseline",
         "interval_ms",
         "mean",
         "profile",
-    )  # fmt: skip
+    )
 
     def __init__(self, baseline: Baseline, profile: Profile | None, interval_ms: float) -> None:
         self.profile = profile
         self.interval_ms = shared(interval_ms)
-        self._long_run = LongRun()
+        self._long_run = longrun.begin()
+        self._taken = 0  # readings of the block under way
         self._recent = 0.0
         self._mean_size = shared(float(baseline.size))
-        self._settled = SETTLING  # readings since the last alarm that moved the mean
-        self._settled_sum = 0.0
-        self._after = 0.0  # readings of the new level that the alarm knew
+        self._settling: Settling | None = None
         self._learning: Learning | None = Learning(baseline)
         self._stand_on(baseline)
 
@@ -96,7 +108,7 @@ class Expected:
     def noise(self) -> float:
         """Sigma of the sum of many readings, for one reading: in the variable's unit."""
         base = self.baseline
-        return base.sigma * self._long_run.factor() / (1 - base.phi)
+        return base.sigma * longrun.factor(self._long_run) / (1 - base.phi)
 
     def step(self, by: float) -> None:
         """Take the mean up by what the weekday asks for."""
@@ -138,12 +150,13 @@ class Expected:
             recent = error * sigma / white
         self._recent = recent
         step.z = error * self._z_per
-        if self._settled < SETTLING:
-            self._settle(step, deviation)
+        if self._settling is not None:
+            self._settle(self._settling, step, deviation)
             return
         step.ready = True
         if step.follows:
-            self._long_run.add(error)
+            self._long_run[SUM] += error
+            self._taken += 1
             learning = self._learning
             if learning is not None:
                 learning.add(before, recent, error * sigma)
@@ -151,16 +164,17 @@ class Expected:
     @property
     def block_is_full(self) -> bool:
         """Whether there is a block of readings to learn from, or to drop: the charts decide."""
-        return self._long_run.taken >= BLOCK
+        return self._taken >= BLOCK
 
     def learn(self, *, trusted: bool) -> None:
         """Correct the baseline by the block that is full, or drop it."""
-        self._long_run.end_block(trusted=trusted)
+        longrun.end_block(self._long_run, trusted=trusted)
+        self._taken = 0
         learning = self._learning
         corrected = self.baseline
         if learning is not None:
             if trusted:
-                self._mean_size = shared(self._mean_size + learning.taken)
+                self._mean_size = shared(self._mean_size + BLOCK)
                 corrected = learning.correct(corrected, self._mean_size)
                 self._recent += self.mean - corrected.mean
                 if min(corrected.size, self._mean_size, learning.error_size) >= ENOUGH:
@@ -186,30 +200,27 @@ class Expected:
         """Stand on a baseline again that was left for a while."""
         self._recent += self.mean - base.mean
         self._mean_size = float(base.size)
-        self._settled = SETTLING
-        self._long_run.drop_block()
-        if self._learning is not None:
-            self._learning.drop_block()
+        self._settling = None
+        longrun.drop_block(self._long_run)
+        self._drop_block()
         self._stand_on(self.baseline._replace(mean=base.mean))
 
     def rebase(self, level: float, readings: int, again: int) -> None:
         """Stand on a new level, as a deviation from the mean that the last so many readings showed."""
-        self._settled = 0
-        self._settled_sum = 0.0
-        self._after = float(min(readings, 8 * SETTLING))
-        self._mean_size = self._after + SETTLING
+        self._settling = Settling(float(min(readings, 8 * SETTLING)))
+        self._mean_size = self._settling.known + SETTLING
         self._recent -= level
-        self._long_run.alarm(again)
+        longrun.alarm(self._long_run, again)
         self._learning = self._learning or Learning(self.baseline)
-        self._learning.drop_block()
+        self._drop_block()
         self._stand_on(self.baseline._replace(mean=self.mean + level))
 
     def rescale(self, ratio: float, readings: int) -> None:
         """Take note that the innovations have become larger by a factor, or smaller, as so many readings showed."""
         sigma = max(self.baseline.sigma * ratio, self.baseline.floor)
-        self._long_run.drop_block()
+        longrun.drop_block(self._long_run)
         self._learning = self._learning or Learning(self.baseline)
-        self._learning.drop_block()
+        self._drop_block()
         self._learning.rescale(sigma, max(SETTLING, readings))
         self._stand_on(self.baseline._replace(sigma=sigma))
 
@@ -217,33 +228,29 @@ class Expected:
         """Measure the long-run variance of the innovations of the warm-up; `last` is the deviation it ended with."""
         reach = CLIP * self.baseline.spread
         self._recent = max(-reach, min(reach, last))
-        self._long_run.prime([max(-CLIP, min(CLIP, error)) for error in errors])
+        longrun.prime(self._long_run, [max(-CLIP, min(CLIP, error)) for error in errors])
         self._stand_on(self.baseline)
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the profile: it is older than the model."""
-        own = [
-            self.interval_ms,
-            self._recent,
-            self._mean_size,
-            self._settled,
-            self._settled_sum,
-            self._after,
-        ]
+        own = [self.interval_ms, self._recent, self._mean_size, self._taken]
+        settling = None if self._settling is None else list(self._settling)
         learning = None if self._learning is None else self._learning.to_state()
-        return [list(self.baseline), own, learning, self._long_run.to_state()]
+        return [list(self.baseline), own, settling, learning, list(self._long_run)]
 
     @classmethod
     def from_state(cls, state: object, profile: Profile | None) -> "Expected":
         """Return what `to_state` was taken of. Raises WireError for figures that none can have."""
-        base, own, learning, long_run = parts(state, 4)
+        base, own, settling, learning, long_run = parts(state, 5)
         expected = cls(sound(base), profile, 1.0)
-        interval_ms, expected._recent, size, settled, total, after = figures(own, 6)
-        expected.interval_ms, expected._mean_size = shared(interval_ms), shared(size)
-        expected._settled, expected._settled_sum, expected._after = int(settled), total, after
-        if not (expected.interval_ms > 0 and size >= 1 and after >= 0):
+        interval_ms, expected._recent, size, taken = figures(own, 4)
+        expected.interval_ms, expected._mean_size, expected._taken = shared(interval_ms), shared(size), int(taken)
+        if settling is not None:
+            known, readings, total = figures(settling, 3)
+            expected._settling = Settling(max(0.0, known), int(readings), total)
+        if not (interval_ms > 0 and size >= 1):
             raise WireError("baselines: got figures that no model can have, wanted those that were saved")
-        expected._long_run.resume(long_run)
+        expected._long_run = longrun.resumed(long_run)
         if learning is None:
             expected._learning = None
         elif expected._learning is not None:
@@ -251,13 +258,19 @@ class Expected:
         expected._stand_on(expected.baseline)
         return expected
 
-    def _settle(self, step: Step, deviation: float) -> None:
+    def _drop_block(self) -> None:
+        self._taken = 0
+        if self._learning is not None:
+            self._learning.drop_block()
+
+    def _settle(self, settling: Settling, step: Step, deviation: float) -> None:
         step.ready = False
-        self._settled += 1
         reach = 2 * CLIP * self.baseline.spread
-        self._settled_sum += max(-reach, min(reach, deviation))
-        if self._settled >= SETTLING:
-            by = self._settled_sum / (self._after + SETTLING)
+        known, readings, total = settling
+        total += max(-reach, min(reach, deviation))
+        self._settling = Settling(known, readings + 1, total) if readings + 1 < SETTLING else None
+        if self._settling is None:
+            by = total / (known + SETTLING)
             self._recent -= by
             self._stand_on(self.baseline._replace(mean=self.mean + by))
 
@@ -265,7 +278,7 @@ class Expected:
         self.baseline = baseline
         self.mean, self._phi = baseline.mean, baseline.phi
         self._sigma = baseline.sigma
-        self._z_per = 1 / (self._long_run.factor() * _caution(baseline))
+        self._z_per = 1 / (longrun.factor(self._long_run) * _caution(baseline))
 
 
 def _caution(baseline: Baseline) -> float:

@@ -5,8 +5,10 @@ import random
 
 import pytest
 
+from edge_agent.judge import longrun
 from edge_agent.judge.baseline import estimate
-from edge_agent.judge.learning import BLOCK, Learning, LongRun
+from edge_agent.judge.learning import Learning
+from edge_agent.judge.longrun import BLOCK, SUM
 from edge_agent.judge.profile import DAY_MS, Profile
 
 INTERVAL_MS = 300_000
@@ -29,13 +31,13 @@ def wandering(seed, count):
 
 def factor(values, warmup):
     """Return the factor after a warm-up and the rest in blocks, all of it trusted."""
-    measured = LongRun()
-    measured.prime(values[:warmup])
-    for value in values[warmup:]:
-        measured.add(value)
-        if measured.taken == BLOCK:
-            measured.end_block(trusted=True)
-    return measured.factor()
+    heard = longrun.begin()
+    longrun.prime(heard, values[:warmup])
+    for taken, value in enumerate(values[warmup:], 1):
+        heard[SUM] += value
+        if taken % BLOCK == 0:
+            longrun.end_block(heard, trusted=True)
+    return longrun.factor(heard)
 
 
 @pytest.mark.parametrize("warmup", [0, 120, 1000, 6000])

@@ -8,12 +8,14 @@ it widens sigma, for there are variables whose scatter itself wanders.
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge_agent.judge import longrun
 from edge_agent.judge.baseline import CLIP
 from edge_agent.judge.charts import Charts, standard_error
 from edge_agent.judge.cusum import shape_of
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts, shared
-from edge_agent.judge.learning import BLOCK, ENOUGH, LongRun
+from edge_agent.judge.learning import ENOUGH
+from edge_agent.judge.longrun import BLOCK, SUM
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import clock
@@ -58,7 +60,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # no
 class Variance:
     """The charts of one variable's scatter."""
 
-    __slots__ = ("_charts", "_expected", "_level", "_long_run", "_mean", "_per", "_sigma", "_size", "open")
+    __slots__ = ("_charts", "_expected", "_level", "_long_run", "_mean", "_per", "_sigma", "_size", "_taken", "open")
 
     kind = "variance"
     share = SHARE
@@ -70,7 +72,8 @@ class Variance:
         self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
         self._size = 0.0
         self._level = 0.0
-        self._long_run = LongRun()
+        self._long_run = longrun.begin()
+        self._taken = 0  # readings of the block under way
 
     def learn(self, learned: Learned) -> None:
         """Set out from the innovations of the warm-up."""
@@ -81,7 +84,7 @@ class Variance:
         self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
         squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(size * size for size in sizes)
         self._sigma = math.sqrt(max(LEAST_SIGMA**2, squares / self._size - self._mean**2))
-        self._long_run.prime([(size - self._mean) / self._sigma for size in sizes])
+        longrun.prime(self._long_run, [(size - self._mean) / self._sigma for size in sizes])
         self._stand_on()
 
     def update(self, step: Step) -> float:
@@ -94,14 +97,15 @@ class Variance:
             size = CLIP
             away = CLIP if away > 0.0 else -CLIP
         self._level += PACE * away
-        charts, long_run = self._charts, self._long_run
+        charts = self._charts
         assert charts is not None
         if self.open is not None:
             self._follow(self.open, size)
         plain = (size - self._mean) / self._sigma
-        long_run.add(plain)
+        self._long_run[SUM] += plain
+        self._taken += 1
         decades = charts.update(plain * self._per, step.heard, step.at_ms)
-        if long_run.taken >= BLOCK:
+        if self._taken >= BLOCK:
             self._learn(charts, decades)
         return decades
 
@@ -119,7 +123,8 @@ class Variance:
         expected.rescale(ratio, lead.readings)
         self._size = shared(min(self._size, PRIOR + lead.readings))  # no more is known of the new one
         charts.reset()
-        self._long_run.alarm(step.again)
+        longrun.alarm(self._long_run, step.again)
+        self._taken = 0
         self._stand_on()
         if self.open is not None and abs(math.log(both)) < abs(math.log(was)) / 2:
             self.open = None
@@ -130,7 +135,8 @@ class Variance:
         """Begin the charts anew."""
         if self._charts is not None:
             self._charts.reset()
-        self._long_run.drop_block()
+        longrun.drop_block(self._long_run)
+        self._taken = 0
 
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open change stands."""
@@ -159,28 +165,29 @@ class Variance:
         trusted = decades < charts.suspicion
         if trusted and self._size < ENOUGH:
             self._size = shared(self._size + BLOCK)
-            by = self._long_run.total * self._sigma / self._size
+            by = self._long_run[SUM] * self._sigma / self._size
             self._mean += by
             self._sigma = math.sqrt(max(LEAST_SIGMA**2, self._sigma**2 - by**2))
-        self._long_run.end_block(trusted=trusted)
+        longrun.end_block(self._long_run, trusted=trusted)
+        self._taken = 0
         self._stand_on()
 
     def _stand_on(self) -> None:
         assert self._charts is not None
-        self._per = 1 / self._long_run.factor()
+        self._per = 1 / longrun.factor(self._long_run)
         self._charts.widen(standard_error(self._size))
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._size, self._mean, self._sigma, self._level]
+        own = [self._size, self._mean, self._sigma, self._level, self._taken]
         charts = None if self._charts is None else self._charts.to_state()
-        return [own, self._long_run.to_state(), charts, None if self.open is None else list(self.open)]
+        return [own, list(self._long_run), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         own, long_run, charts, change = parts(state, 4)
-        size, mean, sigma, level = figures(own, 4)
-        self._long_run.resume(long_run)
+        size, mean, sigma, level, taken = figures(own, 5)
+        self._long_run, self._taken = longrun.resumed(long_run), int(taken)
         if self._charts is None:
             return
         self._size, self._mean, self._sigma = shared(max(1.0, size)), max(1e-6, mean), max(LEAST_SIGMA, sigma)
