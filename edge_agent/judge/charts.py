@@ -39,38 +39,32 @@ class Lead(NamedTuple):
 
 
 class Charts:
-    """Charts with the reference values `ks`, over a statistic of this shape.
+    """Charts with the reference values `ks`, over a statistic of this shape; all variables that need the same share one.
 
-    `bar` is the decades at which they should be most exact.
+    `bar` is the decades at which they should be most exact, `error` by how many sigma the reference may be off, at one
+    standard error. How high they stand is the caller's: an array, as `at_zero` returns it.
     """
 
-    __slots__ = ("_bar", "_ks", "_rows", "_sides", "shape")
+    __slots__ = ("_bar", "_rows", "error", "ks", "shape")
 
-    def __init__(self, ks: tuple[float, ...], bar: float, shape: Shape = NORMAL) -> None:
-        self._ks = ks
+    def __init__(self, ks: tuple[float, ...], bar: float, shape: Shape, error: float) -> None:
+        self.ks = ks
         self._bar = bar
         self.shape = shape
-        self.widen(0.0)
-        self.reset()
+        self.error = error
+        widening = (ALLOWANCE + YOUNG * error) * error
+        other = Shape(-shape.skew, shape.kurtosis)
+        self._rows = tuple((k + widening, *line(k, bar, shape), *line(k, bar, other)) for k in ks)
 
-    def widen(self, standard_error: float) -> None:
-        """Allow for a reference that is off by a standard error, in sigma; to an eighth, so that variables share it."""
-        if standard_error > 0.0:
-            standard_error = math.exp(round(8 * math.log(standard_error)) / 8)
-        self._rows = _rows(self._ks, self._bar, (ALLOWANCE + YOUNG * standard_error) * standard_error, self.shape)
+    def widened(self, error: float) -> "Charts":
+        """Return those that allow for a reference which is off by a standard error, in sigma."""
+        return charts_of(self.ks, self._bar, self.shape, error)
 
-    def reset(self) -> None:
-        """Begin anew."""
-        # Of each side its height, and the place and wall time of the reading with which it left zero: in one array of
-        # doubles, which weighs a third of lists.
-        self._sides = array("d", [0.0]) * (3 * 2 * len(self._ks))
-
-    def update(self, z: float, heard: int, at_ms: int) -> float:
+    def update(self, sides: "array[float]", z: float, heard: int, at_ms: int) -> float:
         """Take the statistic, standardised and clipped; return the decades of the highest chart, at least 0.
 
         `heard` is the place of the reading, counted on from that of the one before.
         """
-        sides = self._sides
         best = 0.0
         at = 0
         for k, base, per, fall_base, fall_per in self._rows:
@@ -107,43 +101,50 @@ class Charts:
         """The decades above which readings had better not teach what is usual."""
         return self._bar * SUSPICION
 
-    @property
-    def decades(self) -> float:
-        """What the last statistic has come to, as `update` returned it."""
-        return max(0.0, *self._decades())
+    def decades(self, sides: "array[float]") -> float:
+        """Return what the last statistic has come to, as `update` returned it."""
+        return max(0.0, *self._decades(sides))
 
-    def lead(self, heard: int) -> Lead:
+    def lead(self, sides: "array[float]", heard: int) -> Lead:
         """Return what the highest chart says of the change, at a reading; only when one stands above zero."""
-        heights = self._decades()
+        heights = self._decades(sides)
         side = max(range(len(heights)), key=heights.__getitem__)
-        height, left, left_ms = self._sides[3 * side : 3 * side + 3]
+        height, left, left_ms = sides[3 * side : 3 * side + 3]
         readings = max(1, heard - int(left) + 1)
         mean = self._rows[side // 2][0] + height / readings
         return Lead(-1 if side % 2 else 1, mean, readings, int(left_ms))
 
-    def to_state(self) -> list[float]:
-        """Return it as plain numbers."""
-        return [self._rows[0][0] - self._ks[0], *self.shape, *self._sides]
+    def to_state(self, sides: "array[float]") -> list[float]:
+        """Return both as plain numbers."""
+        return [self.error, *self.shape, *sides]
 
-    def resume(self, state: object) -> None:
-        """Go on from what `to_state` returned. Raises WireError."""
-        widening, skew, kurtosis, *sides = figures(state, 3 + 3 * 2 * len(self._ks))
-        self.shape = shape_from(skew, kurtosis)
-        self.widen((math.sqrt(ALLOWANCE**2 + 4 * YOUNG * abs(widening)) - ALLOWANCE) / (2 * YOUNG))
-        self._sides = array("d", [max(0.0, each) for each in sides])
+    def resumed(self, state: object) -> "tuple[Charts, array[float]]":
+        """Return what `to_state` was taken of, of the same reference values and bar. Raises WireError."""
+        error, skew, kurtosis, *sides = figures(state, 3 + 3 * 2 * len(self.ks))
+        kept = charts_of(self.ks, self._bar, shape_from(skew, kurtosis), min(1.0, max(0.0, error)))
+        return kept, array("d", [max(0.0, each) for each in sides])
 
-    def _decades(self) -> list[float]:
+    def _decades(self, sides: "array[float]") -> list[float]:
         """Return those of each side of each chart."""
         lines = [both for _, *rise, base, per in self._rows for both in (rise, (base, per))]
-        return [base + per * s if s else 0.0 for s, (base, per) in zip(self._sides[0::3], lines, strict=True)]
+        return [base + per * s if s else 0.0 for s, (base, per) in zip(sides[0::3], lines, strict=True)]
 
 
-@functools.lru_cache(maxsize=4096)
-def _rows(
-    ks: tuple[float, ...], bar: float, widening: float, shape: Shape
-) -> tuple[tuple[float, float, float, float, float], ...]:
-    other = Shape(-shape.skew, shape.kurtosis)
-    return tuple((k + widening, *line(k, bar, shape), *line(k, bar, other)) for k in ks)
+def at_zero(ks: tuple[float, ...]) -> "array[float]":
+    """Return the sides of charts that have seen nothing.
+
+    Of each its height, and the place and wall time of the reading with which it left zero: in one array of doubles,
+    which weighs a third of lists.
+    """
+    return array("d", [0.0]) * (3 * 2 * len(ks))
+
+
+def charts_of(ks: tuple[float, ...], bar: float, shape: Shape = NORMAL, error: float = 0.0) -> Charts:
+    """Return the charts for a standard error, taken to an eighth of a factor e: so do many variables share them."""
+    return _charts_of(ks, bar, shape, math.exp(round(8 * math.log(error)) / 8) if error > 0.0 else 0.0)
+
+
+_charts_of = functools.lru_cache(maxsize=4096)(Charts)
 
 
 def standard_error(size: float) -> float:

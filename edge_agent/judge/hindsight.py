@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_agent.judge.baseline import Baseline
-from edge_agent.judge.charts import Charts
+from edge_agent.judge.charts import Charts, at_zero
 from edge_agent.judge.expected import Expected
 from edge_agent.judge.step import Step
 
@@ -37,9 +37,10 @@ class Seen(NamedTuple):
 def look_back(
     expected: Expected, base: Baseline, charts: Charts, changes: Sequence[Change], until_ms: int
 ) -> list[Seen]:
-    """Return the newest `MOST` readings up to `until_ms`; `expected` and `charts` are used up by it."""
+    """Return the newest `MOST` readings up to `until_ms`; `expected` is used up by it."""
     expected.come_back(base)
-    charts.widen(expected.standard_error)
+    charts = charts.widened(expected.standard_error)
+    sides = at_zero(charts.ks)
     step, found, before = Step(), [], None
     longest_ms = GAP * expected.interval_ms
     for heard, (at_ms, value) in enumerate(_held(changes, expected.interval_ms, until_ms), 1):
@@ -48,7 +49,7 @@ def look_back(
         before = at_ms
         expected.innovate(step)
         season = expected.profile.offset(at_ms) if expected.profile is not None else 0.0
-        found.append(Seen(at_ms, value, expected.mean + season, charts.update(step.z, heard, at_ms)))
+        found.append(Seen(at_ms, value, expected.mean + season, charts.update(sides, step.z, heard, at_ms)))
         if expected.block_is_full:
             expected.learn(trusted=False)  # nothing of it is learned
     return found

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict, TypeVar
 from edge_agent.judge import bars, detectors
 from edge_agent.judge.bars import Budget
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup
-from edge_agent.judge.charts import Charts
+from edge_agent.judge.charts import charts_of
 from edge_agent.judge.detector import Detector, Learned
 from edge_agent.judge.detectors.missing import Missing
 from edge_agent.judge.detectors.shift import KS, SHARE, Shift
@@ -414,7 +414,7 @@ class Monitor:
             model = Expected(base, self._profile, self._expected.interval_ms)
         else:
             model = Expected.from_state(self._expected.to_state(), self._profile)
-        charts = Charts(KS, math.log10(self._budget.arl * SHARE), shift.shape)
+        charts = charts_of(KS, math.log10(self._budget.arl * SHARE), shift.shape)
         return look_back(model, base, charts, changes, until_ms)
 
     @property

@@ -20,7 +20,7 @@ from edge_agent.cli.main import main
 from edge_agent.cli.png import _dashes, _font, _wrapped, png
 from edge_agent.config import load
 from edge_agent.judge.baseline import Baseline
-from edge_agent.judge.charts import Charts
+from edge_agent.judge.charts import charts_of
 from edge_agent.judge.detectors.shift import KS
 from edge_agent.judge.expected import Expected
 from edge_agent.judge.hindsight import MOST, Seen, look_back
@@ -165,7 +165,7 @@ def test_a_variable_that_is_not_watched_is_said_with_the_close_match(gateway, ca
 
 def look(changes, until_s):
     return look_back(
-        Expected(BASE, None, 1000.0), BASE, Charts(KS, 6.0), [(s * 1000, v) for s, v in changes], until_s * 1000
+        Expected(BASE, None, 1000.0), BASE, charts_of(KS, 6.0), [(s * 1000, v) for s, v in changes], until_s * 1000
     )
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from edge_agent.judge.charts import Charts
+from edge_agent.judge.charts import at_zero, charts_of
 from edge_agent.judge.cusum import NORMAL, Shape, arl0, line, shape_of, threshold, tilt
 from edge_agent.judge.detectors.shift import KS as SHIFT_KS
 from edge_agent.judge.detectors.still import K as NEARLY_STUCK_K
@@ -153,8 +153,8 @@ def test_charts_see_a_shift_as_soon_as_the_table_says(shift):
     bar = math.log10(TABLE[k, h][0])
     runs, rng = [], random.Random(f"runs {shift}")
     for _ in range(400):
-        charts = Charts((k,), bar)
-        runs.append(next(n for n in range(1, 10_000) if charts.update(rng.gauss(shift, 1), n, n) > bar))
+        charts, sides = charts_of((k,), bar), at_zero((k,))
+        runs.append(next(n for n in range(1, 10_000) if charts.update(sides, rng.gauss(shift, 1), n, n) > bar))
     assert sum(runs) / len(runs) == pytest.approx(TABLE[k, h][SHIFTS.index(shift)], rel=0.12)
 
 

@@ -9,7 +9,7 @@ the usual one: it has lasted four warm-ups, or four times as long as it took to 
 from typing import TYPE_CHECKING
 
 from edge_agent.judge.baseline import CLIP, Baseline, sound
-from edge_agent.judge.charts import Charts
+from edge_agent.judge.charts import Charts, at_zero, charts_of
 from edge_agent.judge.cusum import NORMAL, Shape, shape_of
 from edge_agent.judge.departure import Alarm, Departure
 from edge_agent.judge.detector import Learned
@@ -36,7 +36,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Shift | None":
 class Shift:
     """The charts of one variable, and the shift that is open."""
 
-    __slots__ = ("_base", "_charts", "_expected", "_warmup", "open")
+    __slots__ = ("_base", "_charts", "_expected", "_sides", "_warmup", "open")
 
     kind = "shift"
     share = SHARE
@@ -44,6 +44,7 @@ class Shift:
     def __init__(self, warmup: int) -> None:
         self._warmup = warmup
         self._charts: Charts | None = None
+        self._sides = at_zero(KS)
         self._expected: Expected | None = None
         self._base: Baseline | None = None
         self.open: Departure | None = None
@@ -52,8 +53,9 @@ class Shift:
         """Set out from a baseline."""
         self._expected = learned.expected
         self._base = learned.expected.baseline
-        self._charts = Charts(KS, learned.bar, shape_of([max(-CLIP, min(CLIP, error)) for error in learned.errors]))
-        self._charts.widen(learned.expected.standard_error)
+        shape = shape_of([max(-CLIP, min(CLIP, error)) for error in learned.errors])
+        self._charts = charts_of(KS, learned.bar, shape, learned.expected.standard_error)
+        self._sides = at_zero(KS)
 
     def update(self, step: Step) -> float:
         """Take a reading; return the decades of the highest chart."""
@@ -63,7 +65,7 @@ class Shift:
             return 0.0
         charts = self._charts
         assert charts is not None
-        return charts.update(step.z, step.heard, step.at_ms)
+        return charts.update(self._sides, step.z, step.heard, step.at_ms)
 
     def alarm(self, step: Step) -> None:
         """Open a shift from what the highest chart has seen, or take the open one to its new level."""
@@ -71,7 +73,7 @@ class Shift:
         assert charts is not None
         assert expected is not None
         assert base is not None
-        lead = charts.lead(step.heard)
+        lead = charts.lead(self._sides, step.heard)
         level = expected.level(lead.sign, lead.mean, lead.readings, step)
         away = level + expected.mean - base.mean
         if self.open is None:
@@ -84,12 +86,11 @@ class Shift:
                 self._return()
             else:
                 expected.rebase(level, lead.readings, step.again)
-        charts.reset()
+        self.reset()
 
     def reset(self) -> None:
         """Begin the charts anew."""
-        if self._charts is not None:
-            self._charts.reset()
+        self._sides = at_zero(KS)
 
     def step(self, by: float) -> None:
         """Take the baseline up by what the weekday asks for."""
@@ -99,7 +100,7 @@ class Shift:
     @property
     def decades(self) -> float:
         """What the last reading has come to."""
-        return 0.0 if self._charts is None else self._charts.decades
+        return 0.0 if self._charts is None else self._charts.decades(self._sides)
 
     @property
     def base(self) -> Baseline | None:
@@ -117,7 +118,7 @@ class Shift:
         assert self._expected is not None
         if self.open is None:
             self._base = self._expected.baseline
-        self._charts.widen(self._expected.standard_error)
+        self._charts = self._charts.widened(self._expected.standard_error)
 
     def conclude(self, subject: Subject) -> Conclusion | None:
         """Return how the open shift stands."""
@@ -161,8 +162,8 @@ class Shift:
         assert self._expected is not None
         assert self._base is not None
         self._expected.come_back(self._base)
-        self._charts.reset()
-        self._charts.widen(self._expected.standard_error)
+        self._charts = self._charts.widened(self._expected.standard_error)
+        self.reset()
         self.open = None
 
     def _settle(self, departure: Departure, base: Baseline) -> None:
@@ -182,13 +183,17 @@ class Shift:
         """Return it as plain JSON values."""
         if self._charts is None or self._base is None:
             return [None, None, None]
-        return [self._charts.to_state(), list(self._base), None if self.open is None else self.open.to_state()]
+        return [
+            self._charts.to_state(self._sides),
+            list(self._base),
+            None if self.open is None else self.open.to_state(),
+        ]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         charts, base, departure = parts(state, 3)
         if self._charts is None:
             return
-        self._charts.resume(charts)
+        self._charts, self._sides = self._charts.resumed(charts)
         self._base = sound(base)
         self.open = None if departure is None else Departure.from_state(departure, self._base)

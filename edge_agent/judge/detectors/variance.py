@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.judge import longrun
 from edge_agent.judge.baseline import CLIP
-from edge_agent.judge.charts import Charts, standard_error
+from edge_agent.judge.charts import Charts, at_zero, charts_of, standard_error
 from edge_agent.judge.cusum import shape_of
 from edge_agent.judge.detector import Learned
 from edge_agent.judge.figures import figures, parts, shared
@@ -60,7 +60,9 @@ def begin(subject: Subject, settings: DriftSettings) -> "Variance | None":  # no
 class Variance:
     """The charts of one variable's scatter."""
 
-    __slots__ = ("_charts", "_expected", "_level", "_long_run", "_mean", "_per", "_sigma", "_size", "_taken", "open")
+    __slots__ = (
+        "_charts", "_expected", "_level", "_long_run", "_mean", "_per", "_sides", "_sigma", "_size", "_taken", "open",
+    )  # fmt: skip
 
     kind = "variance"
     share = SHARE
@@ -68,6 +70,7 @@ class Variance:
     def __init__(self) -> None:
         self.open: Wilder | None = None
         self._charts: Charts | None = None
+        self._sides = at_zero(KS)
         self._expected: Expected | None = None
         self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
         self._size = 0.0
@@ -79,7 +82,8 @@ class Variance:
         """Set out from the innovations of the warm-up."""
         self._expected = learned.expected
         sizes = [min(abs(error), CLIP) for error in learned.errors]
-        self._charts = Charts(KS, learned.bar, shape_of(sizes))
+        self._charts = charts_of(KS, learned.bar, shape_of(sizes))
+        self._sides = at_zero(KS)
         self._size = shared(PRIOR + len(sizes))
         self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
         squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(size * size for size in sizes)
@@ -104,7 +108,7 @@ class Variance:
         plain = (size - self._mean) / self._sigma
         self._long_run[SUM] += plain
         self._taken += 1
-        decades = charts.update(plain * self._per, step.heard, step.at_ms)
+        decades = charts.update(self._sides, plain * self._per, step.heard, step.at_ms)
         if self._taken >= BLOCK:
             self._learn(charts, decades)
         return decades
@@ -114,7 +118,7 @@ class Variance:
         charts, expected = self._charts, self._expected
         assert charts is not None
         assert expected is not None
-        lead = charts.lead(step.heard)
+        lead = charts.lead(self._sides, step.heard)
         mean = self._mean + lead.sign * lead.mean * self._sigma / self._per
         ratio = max(mean / self._mean, 0.01)
         was = 1.0 if self.open is None else self.open.ratio
@@ -122,7 +126,7 @@ class Variance:
         both = was * ratio
         expected.rescale(ratio, lead.readings)
         self._size = shared(min(self._size, PRIOR + lead.readings))  # no more is known of the new one
-        charts.reset()
+        self._sides = at_zero(KS)
         longrun.alarm(self._long_run, step.again)
         self._taken = 0
         self._stand_on()
@@ -133,8 +137,7 @@ class Variance:
 
     def reset(self) -> None:
         """Begin the charts anew."""
-        if self._charts is not None:
-            self._charts.reset()
+        self._sides = at_zero(KS)
         longrun.drop_block(self._long_run)
         self._taken = 0
 
@@ -175,12 +178,12 @@ class Variance:
     def _stand_on(self) -> None:
         assert self._charts is not None
         self._per = 1 / longrun.factor(self._long_run)
-        self._charts.widen(standard_error(self._size))
+        self._charts = self._charts.widened(standard_error(self._size))
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
         own = [self._size, self._mean, self._sigma, self._level, self._taken]
-        charts = None if self._charts is None else self._charts.to_state()
+        charts = None if self._charts is None else self._charts.to_state(self._sides)
         return [own, list(self._long_run), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
@@ -193,7 +196,7 @@ class Variance:
         self._size, self._mean, self._sigma = shared(max(1.0, size)), max(1e-6, mean), max(LEAST_SIGMA, sigma)
         self._level = max(-CLIP, min(CLIP, level))
         self._stand_on()
-        self._charts.resume(charts)
+        self._charts, self._sides = self._charts.resumed(charts)
         if change is not None:
             since_ms, raised_ms, ratio, readings, level = figures(change, 5)
             self.open = Wilder(int(since_ms), int(raised_ms), min(1e6, max(1e-6, ratio)), int(readings), level)
