@@ -55,10 +55,13 @@ class Departure:
         What lies far from the level moves it at most as if it were twice as large: an outlier teaches little, a
         plant that runs away is still followed.
         """
-        bound = CLIP * self.spread + abs(self.level)
-        step = max(-bound, min(bound, deviation - self.level))
-        self.trend.add((mono_ns - self.alarm.mono_ns) * 1e-9, self.level + step)
-        self.level += self.pace * step
+        level = self.level
+        bound = CLIP * self.spread + abs(level)
+        step = deviation - level
+        if not -bound <= step <= bound:
+            step = math.copysign(bound, step)
+        self.trend.add((mono_ns - self.alarm.mono_ns) * 1e-9, level + step)
+        self.level = level + self.pace * step
         self.readings += 1
 
     def jump(self, deviation: float) -> None:
@@ -81,7 +84,7 @@ class Departure:
     def over(self) -> bool:
         """Whether the level has come back."""
         opening = self.alarm.level
-        return self.level * math.copysign(1.0, opening) < abs(opening) / 2
+        return self.level < opening / 2 if opening > 0.0 else self.level > opening / 2
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""

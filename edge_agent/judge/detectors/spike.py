@@ -149,14 +149,18 @@ class Spikes:
 
     def _teach(self, phase: int, rest: float, before: float, error: float) -> None:
         """Let a reading teach the model: none more than what lies `REACH` mean sizes out."""
-        own, many = self._own, 1 if self._heard < MEMORY else EACH
-        pace = many / min(self._heard, MEMORY)
+        own, floor = self._own, self._floor
+        many, of = (1, self._heard) if self._heard < MEMORY else (EACH, MEMORY)
+        pace = many / of
         scale, spread = own[0], own[1]
         reach = REACH * spread
-        rest, before = max(-reach, min(reach, rest)), max(-reach, min(reach, before))
+        if not -reach <= rest <= reach:
+            rest = math.copysign(reach, rest)
+        if not -reach <= before <= reach:
+            before = math.copysign(reach, before)
         self._mean += pace * rest
-        own[0] = max(self._floor, scale + pace * (min(abs(error), REACH * scale) - scale))
-        own[1] = max(self._floor, spread + pace * (abs(rest) - spread))
+        own[0] = max(floor, scale + pace * (min(abs(error), REACH * scale) - scale))
+        own[1] = max(floor, spread + pace * (abs(rest) - spread))
         own[2] += pace * (before * before - own[2])
         own[3] += pace * (before * rest - own[3])
         if phase:
@@ -168,7 +172,9 @@ class Spikes:
     def _bound(self) -> None:
         """Keep at hand what each reading needs."""
         own = self._own
-        self._phi = max(-PHI_MAX, min(PHI_MAX, own[3] / own[2])) if own[2] > 0.0 else 0.0
+        square = own[2]
+        phi = own[3] / square if square > 0.0 else 0.0
+        self._phi = phi if -PHI_MAX <= phi <= PHI_MAX else math.copysign(PHI_MAX, phi)
         self._near, self._far = own[NEAR] * own[0], own[FAR] * own[1]
 
     def alarm(self, step: Step) -> None:
