@@ -46,6 +46,11 @@ class Baseline(NamedTuple):
     """How many readings it rests on."""
 
     @property
+    def is_constant(self) -> bool:
+        """Whether no two readings behind it differed: then its sigma is a convention."""
+        return self.sigma == self.floor and self.phi == 0.0
+
+    @property
     def white(self) -> float:
         """What is left of sigma when the autocorrelation is taken out, as a share: sqrt(1 - phi^2)."""
         return math.sqrt(1 - self.phi**2)

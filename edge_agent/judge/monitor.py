@@ -110,7 +110,7 @@ class Monitor:
     """The statistics of one variable, from its first reading on. `shares` variables share the budget."""
 
     __slots__ = (
-        "_at_ms", "_bars", "_budget", "_detectors", "_expected", "_gap_ns", "_heard", "_mono_ns", "_profile", "_raised",
+        "_anew", "_at_ms", "_bars", "_budget", "_detectors", "_expected", "_gap_ns", "_heard", "_mono_ns", "_profile", "_raised",
         "_said", "_settings", "_spikes", "_step", "_stride", "_trust", "_warmup", "device", "speaks", "subject", "top",
     )  # fmt: skip
 
@@ -139,7 +139,8 @@ class Monitor:
         self._stride = 1
         self._expected: Expected | None = None
         self._warmup = Warmup(settings.warmup) if subject.shifts else None
-        self._profile = Profile(shared(int(settings.season * 1000))) if subject.shifts and settings.season else None
+        self._profile = self._new_profile()
+        self._anew = False
         begun = (begin(subject, settings) for begin in registry().values())
         self._detectors = tuple(detector for detector in begun if detector is not None)
         self._spikes = self._of(Spikes)
@@ -167,6 +168,8 @@ class Monitor:
             if profile is not None and at_ms >= profile.midnight_ms:
                 self._turn_day(expected, profile, at_ms)
             expected.innovate(step)
+            if self._anew:
+                step.ready = False
         top = 0.0
         leader = None
         for detector, per_bar in zip(self._detectors, self._bars, strict=True):
@@ -299,12 +302,30 @@ class Monitor:
         if leader.share != bars.PROOF_SHARE:
             self._raised = bars.after_alarm(self._raised, self._detectors, leader, self._budget, step.at_ms)
             self._set_bars()
+        if (
+            self._expected is not None
+            and self._expected.baseline.is_constant
+            and (of_the_model or leader.kind in bars.often(self._raised))
+        ):
+            self._begin_anew()
         self.speaks = True
         return leader
 
     def _of(self, kind: type[Kind]) -> Kind | None:
         """Return the detector of a kind; None where the variable has none."""
         return next((detector for detector in self._detectors if isinstance(detector, kind)), None)
+
+    def _begin_anew(self) -> None:
+        """Have no opinion until a new warm-up: what was constant has moved, and has never told how it moves."""
+        self._anew = True
+        self._warmup = Warmup(self._settings.warmup)
+        self._profile = self._new_profile()
+        if self._spikes is not None:
+            self._spikes.forget()
+
+    def _new_profile(self) -> Profile | None:
+        season_ms = int(self._settings.season * 1000)
+        return Profile(shared(season_ms)) if self.subject.shifts and season_ms else None
 
     def _bar(self, detector: Detector) -> float:
         return bars.bar(detector, self._budget.arl, self._raised)
@@ -318,7 +339,7 @@ class Monitor:
         if not step.ready or not -CLIP < step.error < CLIP:
             return
         if profile.add(step.at_ms, step.value - expected.mean):
-            self._season_over(profile)
+            self._season_over(expected, profile)
         if profile.curve is not None:
             profile.add_day(step.at_ms, step.value)
         profile.add_scatter(step.at_ms, abs(step.error))
@@ -341,12 +362,12 @@ class Monitor:
             if shift is not None:
                 shift.step(by)
 
-    def _season_over(self, profile: Profile) -> None:
+    def _season_over(self, expected: Expected, profile: Profile) -> None:
         if profile.curve is None:
             if self._warmup is None:
                 self._warmup = Warmup(self._settings.warmup)  # what the season leaves over must be measured anew
             return
-        profile.fit(profile.centre())
+        profile.fit(profile.centre(), expected.noise)
 
     def _warm(self, warmup: Warmup, step: Step) -> None:
         full = warmup.add(step.value, step.at_ms, step.elapsed_ns)
@@ -357,11 +378,12 @@ class Monitor:
             self._stand_on(warmup)
 
     def _stand_on(self, warmup: Warmup) -> None:
-        """Set out from a full warm-up; from a later one only when it has shown a season."""
+        """Set out from a full warm-up; from a later one only when it has shown a season, or how a constant moves."""
         profile = self._profile
         expected, errors, values = learn_from(warmup, profile, self.subject.quantum)
-        if self._expected is not None and (profile is None or profile.curve is None):
+        if self._expected is not None and not self._anew and (profile is None or profile.curve is None):
             return
+        self._anew = False
         interval_ms = expected.interval_ms
         if profile is not None:
             origin = warmup.origin if self._expected is None else self._expected.mean
@@ -434,7 +456,7 @@ class Monitor:
             "fingerprint": self.fingerprint(),
             "own": [
                 self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._budget.arl, self._stride,
-                self._budget.period_ms, self.top, self._budget.shares,
+                self._budget.period_ms, self.top, self._budget.shares, float(self._anew),
             ],
             "warmup": None if self._warmup is None else self._warmup.to_state(),
             "profile": None if self._profile is None else self._profile.to_state(),
@@ -467,7 +489,7 @@ class Monitor:
         return monitor
 
     def _resume(self, state: MonitorState) -> None:
-        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, period_ms, top, shares = figures(state["own"], 10)
+        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, period_ms, top, shares, anew = figures(state["own"], 11)
         self._budget = shared(self._budget._replace(arl=max(LEAST_ARL, arl), period_ms=max(1.0, period_ms)))
         self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), shared(int(gap_ns))
         self._heard, self._stride = int(heard), max(1, int(stride))
@@ -479,6 +501,7 @@ class Monitor:
         if state["warmup"] is not None:
             self._warmup = Warmup(self._settings.warmup)
             self._warmup.resume(state["warmup"])
+            self._anew = bool(anew)
         if state["expected"] is not None:
             self._expected = Expected.from_state(state["expected"], self._profile)
             if shares != self._budget.shares:  # it is divided among more or fewer now; what was learned holds

@@ -40,6 +40,8 @@ LEAST_DAY = 12.0
 MOST_FACTOR = 4.0
 SURE = 4.0
 """Standard errors beyond which a weekday is believed to differ."""
+EDGE = 3.0
+"""Standard errors within which what harmonics leave over in a bin is noise."""
 UNKNOWN = -1e300
 """In place of what no weekday has told yet."""
 
@@ -158,13 +160,13 @@ class Profile:
         step = now - old if day == was + 1 and UNKNOWN not in (old, now) else 0.0
         return step if number and abs(step) > SURE * noise * math.sqrt(2 / number) else 0.0
 
-    def fit(self, mean: float) -> bool:
+    def fit(self, mean: float, noise: float = math.inf) -> bool:
         """Fit the curve to what was gathered, as deviations from a level `mean` too high; return whether it is new.
 
-        Then what was gathered is forgotten in part.
+        `noise` is as for `turn_day`. Then what was gathered is forgotten in part.
         """
         bins, had = self._bins, self.curve is not None
-        self.curve = _curve(bins, mean)
+        self.curve = _curve(bins, mean, noise)
         self.seasons += 1
         self._fit_scatter()
         if self.seasons > 1:
@@ -237,8 +239,11 @@ class Profile:
         self.scatter = None if state[8] is None else single(figures(state[8], PHASES))
 
 
-def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
-    """Return the tabled curve with mean 0 of the harmonics that fit the bins best, or None when none is worth it."""
+def _curve(bins: Sequence[float], mean: float, noise: float) -> "array[float] | None":
+    """Return the tabled curve with mean 0 of the harmonics that fit the bins best, or None when none is worth it.
+
+    A day that has edges is no sum of harmonics: what they leave over in a bin, beyond noise, is added where it is.
+    """
     seen = [low for low in range(0, 3 * BINS, 3) if bins[low] > 0.0]
     if len(seen) < LEAST_BINS or _widest_hole([low // 3 for low in seen]) > BINS // (2 * HARMONICS):
         return None
@@ -252,8 +257,18 @@ def _curve(bins: Sequence[float], mean: float) -> "array[float] | None":
     found = solve(matrix, [math.fsum(w * f[i] * y for w, f, y in rows) for i in range(size)])
     if found is None:
         return None
-    waves = [_terms(knot / KNOTS, harmonics) for knot in range(KNOTS)]
-    return single([math.fsum(a * b for a, b in zip(found[1:], f[1:], strict=True)) for f in waves])
+    curve = [_sum(found[1:], _terms(knot / KNOTS, harmonics)[1:]) for knot in range(KNOTS)]
+    for low, (number, terms, y) in zip(seen, rows, strict=True):
+        left = y - _sum(found, terms)
+        edge = left * max(0.0, 1 - (EDGE * noise / left) ** 2 / number) if left else 0.0
+        for knot in range(low // 3 * KNOTS // BINS, (low // 3 + 1) * KNOTS // BINS):
+            curve[knot] += edge
+    level = math.fsum(curve) / KNOTS
+    return single([each - level for each in curve])
+
+
+def _sum(factors: Sequence[float], terms: Sequence[float]) -> float:
+    return math.fsum(a * b for a, b in zip(factors, terms, strict=True))
 
 
 def _terms(phase: float, harmonics: int) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """What every file of judge/detectors keeps to, tested by its existing; and what each of them is there for."""
 
 import gc
+import itertools
 import json
 import math
 import random
@@ -160,6 +161,127 @@ def test_a_variable_of_rare_bursts_cannot_shout_all_day():
     watched = monitor(season_s=0)
     found = feed(watched, [rng.choice((0.0, 0.0, 0.0, 0.0, rng.uniform(1, 1e6))) for _ in range(3000)])
     assert len(found) <= 12
+
+
+def test_what_was_constant_and_moves_is_said_and_learned_anew():
+    watched = monitor()
+    flowing = normal(5, 2000, mean=40.0, sigma=3.0)
+    feed(watched, [0.0] * 600)
+    found = feed(watched, flowing[:60], start=600)
+    assert [kind for _, kind in found] == ["spike", "shift"]
+    assert found[-1][0] <= 3
+    watched = again(watched)
+    sentences = [finding.sentence for finding in watched.findings({}, START_MS)]
+    assert any("above its baseline" in each for each in sentences), "it is still said, though there was a restart"
+    assert not feed(watched, flowing[60:800], start=660)
+    assert not watched.findings({}, START_MS), "it is the usual now"
+    assert feed(watched, [x + 9 for x in flowing[800:900]], start=1400)[0][0] < 10
+
+
+def test_a_constant_that_stays_constant_notices_the_smallest_move():
+    watched = monitor()
+    feed(watched, [7.0] * 4000)
+    assert feed(watched, [7.1] * 40, start=4000)
+
+
+def test_bursts_after_a_long_rest_are_not_each_a_new_scatter():
+    rng = random.Random(3)
+    watched = monitor(warmup=120)
+    bursts = [0.0 if t % 37 else rng.uniform(1e6, 1e8) for t in range(1, 4000)]
+    assert len(feed(watched, [0.0] * 700 + bursts)) <= 8
+
+
+def test_a_far_larger_scatter_is_one_change_and_not_one_of_a_few_sigma_after_another():
+    watched = monitor(season_s=0)
+    feed(watched, normal(1, 1000))
+    found = feed(watched, normal(2, 400, sigma=500.0), start=1000)
+    assert len([kind for _, kind in found if kind == "variance"]) <= 3, "by the clip alone it would take five"
+    assert watched._expected.baseline.sigma == pytest.approx(500, rel=0.5)
+
+
+def job(seed, days, at=100, size=12.0, first=0):
+    """Return readings with a job that is done each day at the same time, give or take a reading."""
+    rng = random.Random(seed)
+    values = [rng.gauss(10, 1) for _ in range(days * DAY)]
+    for day in range(first, days):
+        values[day * DAY + at + rng.choice((-1, 0, 1))] += size
+    return values
+
+
+def score_of(watched, value, start, at, seed):
+    """Return the score of a value in a day of good readings."""
+    values = normal(seed, DAY)
+    feed(watched, values[:at], start=start)
+    feed(watched, [value], start=start + at)
+    score = watched.score
+    feed(watched, values[at + 1 :], start=start + at + 1)
+    return score
+
+
+def test_what_comes_each_day_at_the_same_time_is_no_news():
+    watched = monitor(warmup=DAY)
+    found = feed(watched, job(1, 9, first=5))
+    assert [kind for _, kind in found if kind == "spike"] == ["spike"], "the first"
+    assert score_of(watched, 22.0, start=9 * DAY, at=100, seed=2) == 0.0
+    assert score_of(watched, 22.0, start=10 * DAY, at=230, seed=3) > 0.3, "at another time it is"
+    assert score_of(watched, 60.0, start=11 * DAY, at=100, seed=4) > 0.4, "and so is a larger one"
+
+
+def test_a_habit_that_was_given_up_is_forgotten():
+    watched = monitor(warmup=DAY)
+    values = job(1, 8, first=5) + normal(2, 12 * DAY)
+    feed(watched, values)
+    assert score_of(watched, 22.0, start=len(values), at=100, seed=3) > 0.3
+
+
+def test_what_rests_at_the_same_value_again_is_at_rest():
+    watched = monitor(season_s=0)
+    feed(watched, normal(1, 600))
+    found = []
+    start = 600
+    for turn in range(8):
+        values = [0.0] * 30 + normal(turn, 60)
+        found += [turn for _, kind in feed(watched, values, start) if kind == "stuck"]
+        start += len(values)
+    assert found == [0, 1]
+    assert feed(watched, [0.0] * 80, start)[-1][1] == "stuck", "but not for as long as one likes"
+
+
+def test_what_hangs_at_another_value_each_time_is_stuck_each_time():
+    watched = monitor(season_s=0)
+    feed(watched, normal(1, 600))
+    found = []
+    start = 600
+    for turn in range(3):
+        values = [10.0 + turn] * 30 + normal(turn, 200)
+        found += [turn for _, kind in feed(watched, values, start) if kind == "stuck"]
+        start += len(values)
+    assert found == [0, 1, 2]
+
+
+def again(watched):
+    """Return the monitor as it is after a restart."""
+    kept = json.loads(json.dumps(watched.to_state()))
+    return Monitor.from_state(watched.subject, watched._settings, kept)
+
+
+def test_a_day_with_edges_is_expected_with_them():
+    def office(seed, days):
+        rng = random.Random(seed)
+        return [rng.gauss(8.0 * (90 <= t % DAY < 198), 1) for t in range(days * DAY)]
+
+    watched = monitor(warmup=3 * DAY)
+    feed(watched, office(1, 14))
+    before, after = (watched._profile.offset(START_MS + t * STEP_MS) for t in (86, 94))
+    assert after - before > 5, "three harmonics alone rise by 2.5 in these 40 minutes"
+
+
+def test_noise_has_no_edges():
+    watched = monitor(warmup=3 * DAY)
+    feed(watched, daily(6, 12 * DAY))
+    curve = watched._profile.curve
+    steps = [abs(b - a) for a, b in itertools.pairwise(curve)]
+    assert max(steps) < 0.4, "the sine rises by 0.3 from one knot to the next"
 
 
 def test_noise_has_no_season():

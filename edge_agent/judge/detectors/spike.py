@@ -5,7 +5,9 @@ what the reading before lets expect, and how far from the mean at this phase of 
 a small model of its own, which forgets: it takes outliers as they are, where that of the charts bounds them, and goes
 on from a new level by itself, so that no alarm of another detector disturbs it.
 
-What is rare comes in episodes. In one, only what is rarer than all before is news.
+What is rare comes in episodes. In one, only what is rarer than all before is news. And what comes each day at the same
+time, a backup or a change of shift, is no news either: of each part of the season it is remembered how far out its
+farthest reading was, and only what is farther out than the days before were there is.
 """
 
 import math
@@ -37,6 +39,14 @@ PHASES = 16
 """Of the season, each with its own mean: what the harmonics leave over (judge/profile.py)."""
 FEW = 8.0
 """Readings of a phase that weigh as much as the mean of all."""
+PARTS = 48
+"""Of the season, each with its habit."""
+OCTAVE = 8
+"""Steps of a doubled size in which habits are kept, each in a byte."""
+FADE = 1
+"""Steps by which a habit is smaller after a season that does not have it."""
+FARTHER = 4
+"""Steps beyond the habit that are news."""
 EACH = 4
 """Of the readings beyond that memory, each so-manieth teaches."""
 PEAK, SIZE = 4, 5
@@ -68,7 +78,7 @@ class Spikes:
     """The two tails of one variable, and the model they come of."""
 
     __slots__ = (
-        "_bar", "_before", "_far", "_floor", "_heard", "_mean", "_near", "_own", "_period_ms", "_phi",
+        "_bar", "_before", "_far", "_floor", "_habit", "_heard", "_mean", "_near", "_own", "_period_ms", "_phi",
         "_until", "decades", "open",
     )  # fmt: skip
 
@@ -80,6 +90,8 @@ class Spikes:
         self.decades = 0.0
         """What the last reading has come to."""
         self._bar = tail.RAREST
+        # How far out the farthest reading of each part was in the seasons before, and then in this one, in steps.
+        self._habit = bytearray(2 * PARTS) if period_ms else None
         self._until = 0  # so many readings the episode under way goes on
         self._period_ms = period_ms
         self._heard = 0
@@ -87,8 +99,8 @@ class Spikes:
         self._mean = self._before = self._phi = 0.0  # what lies before is from the mean and its phase
         self._near = self._far = 0.0  # the quantiles, in the variable's unit
         # Mean sizes of the innovations and of what they come of, the sums that tell phi, peak and size, the tails of both
-        # sizes, and the means of the phases: in one array, which weighs a third of objects.
-        self._own = array("d", [0.0]) * (OWN + (PHASES if period_ms else 0))
+        # sizes, the means of the phases, and the season of the habits: in one array, which weighs a third of objects.
+        self._own = array("d", [0.0]) * (OWN + (PHASES + 1 if period_ms else 0))
 
     def learn(self, learned: Learned) -> None:
         """Set out from the warm-up."""
@@ -130,22 +142,37 @@ class Spikes:
         if -self._near <= size <= self._near and -self._far <= place <= self._far:
             self.decades = 0.0
         else:
-            self.decades = self._rarity(size, place)
+            self.decades = self._rarity(size, place, step.at_ms)
         return self.decades
 
-    def _rarity(self, size: float, place: float) -> float:
-        """Return the decades of a size beyond one of the quantiles; 0 when a rarer one was in this episode."""
+    def _rarity(self, size: float, place: float, at_ms: int) -> float:
+        """Return the decades of a size beyond one of the quantiles; 0 when it is no news."""
         own = self._own
         near, far = abs(size) / own[0], abs(place) / own[1]
         nearer = tail.rarity(own, NEAR, near) if near > own[NEAR] else 0.0
         farther = tail.rarity(own, FAR, far) if far > own[FAR] else 0.0
         self._bound()
         decades = max(nearer, farther)
-        if self._heard <= self._until and decades <= own[PEAK]:
+        odd = math.copysign(near, size) if nearer >= farther else math.copysign(far, place)
+        is_habit = self._habit is not None and self._is_habit(self._habit, abs(odd), at_ms)
+        if is_habit or (self._heard <= self._until and decades <= own[PEAK]):
             return 0.0
         own[PEAK], self._until = decades, self._heard + EPISODE
-        own[SIZE] = MEAN_SIZE * (math.copysign(near, size) if nearer >= farther else math.copysign(far, place))
+        own[SIZE] = MEAN_SIZE * odd
         return decades
+
+    def _is_habit(self, habit: bytearray, size: float, at_ms: int) -> bool:
+        """Whether the seasons before had one as far out at this time, or just before or after; remember this one."""
+        season, at = divmod(at_ms, self._period_ms)
+        if season != self._own[-1]:
+            before, this = habit[:PARTS], habit[PARTS:]
+            habit[:PARTS] = bytes(max(was - FADE, now, 0) for was, now in zip(before, this, strict=True))
+            habit[PARTS:] = bytes(PARTS)
+            self._own[-1] = season
+        part = at * PARTS // self._period_ms
+        far = min(255, int(OCTAVE * math.log2(1 + size)))
+        habit[PARTS + part] = max(habit[PARTS + part], far)
+        return far <= FARTHER + max(habit[part - 1 if part else PARTS - 1], habit[part], habit[(part + 1) % PARTS])
 
     def _teach(self, phase: int, rest: float, before: float, error: float) -> None:
         """Let a reading teach the model: none more than what lies `REACH` mean sizes out."""
@@ -187,6 +214,10 @@ class Spikes:
         """Take what follows as explained, unless it is rarer than what this detector would alarm at."""
         self._own[PEAK], self._until = self._bar, self._heard + EPISODE
 
+    def forget(self) -> None:
+        """Have no opinion until there is a baseline again."""
+        self._floor = self.decades = 0.0
+
     def conclude(self, subject: Subject) -> Conclusion | None:  # noqa: ARG002 - one shape for all detectors
         """Return how the open spikes stand."""
         if self.open is None:
@@ -210,13 +241,15 @@ class Spikes:
     def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the bar: it is the budget's."""
         own = [self._heard, self._floor, self._mean, self._before, self._until]
-        return [own, list(self._own), None if self.open is None else list(self.open)]
+        return [own, list(self._own), list(self._habit or ()), None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        own, model, spike = parts(state, 3)
+        own, model, habit, spike = parts(state, 4)
         heard, floor, self._mean, self._before, until = figures(own, 5)
         self._heard, self._floor, self._until = int(heard), max(0.0, floor), int(until)
+        if self._habit is not None:
+            self._habit = bytearray(max(0, min(255, int(each))) for each in figures(habit, len(self._habit)))
         self._own = array("d", figures(model, len(self._own)))
         if floor > 0.0 and not (floor <= min(self._own[:2]) and tail.is_sound(self._own, NEAR, FAR)):
             raise WireError("baselines: got figures that no tail can have, wanted those that were saved")

@@ -2,7 +2,8 @@
 
 A quantised variable repeats honestly, so its rate of repeats is learned, from runs that are over only: a run under way
 must not excuse itself. A variable that has once rested long may do so again: a run is no news before it is twice as
-long as the longest that came to an end.
+long as the longest that came to an end. A run that was an alarm is no habit; but a variable that moved on, and came to
+rest at that very value again, is at rest there, as what is switched off is at 0: from then on such runs are learned.
 """
 
 import math
@@ -43,7 +44,7 @@ def begin(subject: Subject, settings: DriftSettings) -> "Stuck | None":  # noqa:
 class Stuck:
     """The runs of one variable."""
 
-    __slots__ = ("_changes", "_longest", "_repeats", "_run", "_since_ms", "_value", "open")
+    __slots__ = ("_changes", "_longest", "_repeats", "_rest", "_run", "_since_ms", "_value", "open")
 
     kind = "stuck"
     share = SHARE
@@ -56,6 +57,7 @@ class Stuck:
         self._run = 0
         self._since_ms = 0
         self._value = math.nan
+        self._rest = math.nan  # where the last run that was an alarm was
 
     def learn(self, learned: Learned) -> None:
         """Do nothing: the rate of repeats was learned with each reading."""
@@ -99,7 +101,9 @@ class Stuck:
         return f"{subject.path} is stuck at {value} since {clock(self.open.since_ms)}; it had shown {usual} in a row at most"
 
     def _end_run(self) -> None:
-        if self._value == self._value and self.open is None:
+        if self.open is not None and self._value != self._rest:
+            self._rest = self._value
+        elif self._value == self._value:
             self._repeats += self._run
             self._changes += 1.0
             self._longest = max(self._longest, self._run)
@@ -108,17 +112,17 @@ class Stuck:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        value = None if self._value != self._value else self._value
+        value, rest = (None if math.isnan(each) else each for each in (self._value, self._rest))
         own = [self._repeats, self._changes, self._longest, self._run, self._since_ms]
-        return [own, value, None if self.open is None else list(self.open)]
+        return [own, value, rest, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        own, value, still = parts(state, 3)
+        own, value, rest, still = parts(state, 4)
         repeats, changes, longest, run, since_ms = figures(own, 5)
         self._repeats, self._changes = max(0.0, repeats), max(0.0, changes)
         self._longest, self._run, self._since_ms = int(longest), int(run), int(since_ms)
-        self._value = math.nan if value is None else figures([value], 1)[0]
+        self._value, self._rest = (math.nan if each is None else figures([each], 1)[0] for each in (value, rest))
         if still is not None:
             since_ms, raised_ms, at, usual = figures(still, 4)
             self.open = Still(int(since_ms), int(raised_ms), at, usual)

@@ -38,6 +38,8 @@ PACE = 1 / 32
 SETTLED = 960
 """Readings after which the new scatter is the usual one."""
 HIGH_RATIO = 3.0
+MOST_RATIO = 1e6
+"""More is said as so much."""
 
 
 class Wilder(NamedTuple):
@@ -61,7 +63,7 @@ class Variance:
     """The charts of one variable's scatter."""
 
     __slots__ = (
-        "_charts", "_expected", "_level", "_long_run", "_mean", "_per", "_sides", "_sigma", "_size", "_taken", "open",
+        "_charts", "_expected", "_least", "_level", "_long_run", "_mean", "_per", "_sides", "_sigma", "_size", "_taken", "open",
     )  # fmt: skip
 
     kind = "variance"
@@ -75,6 +77,7 @@ class Variance:
         self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
         self._size = 0.0
         self._level = 0.0
+        self._least = math.inf  # the smallest of this block's sizes that were clipped, as it was
         self._long_run = longrun.begin()
         self._taken = 0  # readings of the block under way
 
@@ -98,6 +101,7 @@ class Variance:
         away = step.error - self._level
         size = abs(away)
         if size > CLIP:
+            self._least = min(self._least, size)
             size = CLIP
             away = CLIP if away > 0.0 else -CLIP
         self._level += PACE * away
@@ -121,9 +125,12 @@ class Variance:
         lead = charts.lead(self._sides, step.heard)
         mean = self._mean + lead.sign * lead.mean * self._sigma / self._per
         ratio = max(mean / self._mean, 0.01)
+        if lead.sign > 0 and self._least < math.inf:  # what is clipped hides by how much
+            ratio = max(ratio, self._least / CLIP)
+        self._least = math.inf
         was = 1.0 if self.open is None else self.open.ratio
         since_ms = lead.since_ms if self.open is None else self.open.since_ms
-        both = was * ratio
+        both = min(max(was * ratio, 1 / MOST_RATIO), MOST_RATIO)
         expected.rescale(ratio, lead.readings)
         self._size = shared(min(self._size, PRIOR + lead.readings))  # no more is known of the new one
         self._sides = at_zero(KS)
@@ -166,6 +173,8 @@ class Variance:
     def _learn(self, charts: Charts, decades: float) -> None:
         """Learn the block that is full, unless it is under suspicion."""
         trusted = decades < charts.suspicion
+        if trusted:
+            self._least = math.inf
         if trusted and self._size < ENOUGH:
             self._size = shared(self._size + BLOCK)
             by = self._long_run[SUM] * self._sigma / self._size
@@ -182,21 +191,25 @@ class Variance:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
-        own = [self._size, self._mean, self._sigma, self._level, self._taken]
+        least = 0.0 if self._least == math.inf else self._least
+        own = [self._size, self._mean, self._sigma, self._level, self._taken, least]
         charts = None if self._charts is None else self._charts.to_state(self._sides)
         return [own, list(self._long_run), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         own, long_run, charts, change = parts(state, 4)
-        size, mean, sigma, level, taken = figures(own, 5)
+        size, mean, sigma, level, taken, least = figures(own, 6)
         self._long_run, self._taken = longrun.resumed(long_run), int(taken)
         if self._charts is None:
             return
         self._size, self._mean, self._sigma = shared(max(1.0, size)), max(1e-6, mean), max(LEAST_SIGMA, sigma)
         self._level = max(-CLIP, min(CLIP, level))
+        self._least = least if least > 0.0 else math.inf
         self._stand_on()
         self._charts, self._sides = self._charts.resumed(charts)
         if change is not None:
             since_ms, raised_ms, ratio, readings, level = figures(change, 5)
-            self.open = Wilder(int(since_ms), int(raised_ms), min(1e6, max(1e-6, ratio)), int(readings), level)
+            self.open = Wilder(
+                int(since_ms), int(raised_ms), min(MOST_RATIO, max(1 / MOST_RATIO, ratio)), int(readings), level
+            )
