@@ -123,9 +123,8 @@ class Expected:
         if profile is not None:
             if profile.curve is not None:
                 level -= profile.offset(step.at_ms)
-            if profile.scatter is not None:
-                quiet = profile.quiet(step.at_ms)
-                sigma /= quiet
+            quiet = profile.quiet(step.at_ms)
+            sigma /= quiet
         step.quiet = quiet
         step.level = level
         deviation = step.deviation = level - self.mean

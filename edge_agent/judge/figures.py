@@ -31,7 +31,7 @@ def bounded(figure: float) -> float:
 
 def single(figures: Iterable[float]) -> "array[float]":
     """Return figures in single precision: half the bytes, and far finer than the noise of what they are taken from."""
-    return array("f", map(bounded, figures))
+    return array("f", [bounded(each) for each in figures])  # of a list: no room for more
 
 
 def figures(raw: object, count: int) -> list[float]:

@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from edge_agent.judge.figures import bounded, figures, parts, shared, single
+from edge_agent.model.errors import WireError
 
 BINS = 32
 KNOTS = 64
@@ -44,37 +45,37 @@ EDGE = 3.0
 """Standard errors within which what harmonics leave over in a bin is noise."""
 UNKNOWN = -1e300
 """In place of what no weekday has told yet."""
+WAVES = 3 * BINS
+"""Where number and sum of the innovations' size by phase stand, behind number, sum and sum of places of each bin."""
+QUIET = WAVES + 2 * PHASES
+"""Where it stands by which factor the variable scatters less in a phase, behind all sums."""
 
 
 class Profile:
-    """The season of one variable, of `period_ms`. `curve` and `scatter` are None while there are none in use."""
+    """The season of one variable, of `period_ms`. `curve` is None while there is none in use."""
 
     __slots__ = (
-        "_bins",
         "_day",
         "_days",
+        "_gathered",
         "_season",
-        "_waves",
         "curve",
         "factor",
         "midnight_ms",
         "period_ms",
-        "scatter",
         "seasons",
     )
 
     def __init__(self, period_ms: int) -> None:
         self.period_ms = period_ms
         self.curve: array[float] | None = None
-        self.scatter: array[float] | None = None
         self.factor = 1.0
         self.seasons = 0
         """How many were learned."""
         self.midnight_ms = 0
         """Wall time at which the day is over."""
         self._season = -1
-        self._bins = array("f", [0.0]) * (3 * BINS)  # number, sum and sum of places of each bin
-        self._waves = array("f", [0.0]) * (2 * PHASES)  # number and sum of the innovations' size
+        self._gathered = array("f", [0.0]) * QUIET + array("f", [1.0]) * PHASES
         self._day = -1  # since 1970
         self._days: array[float] | None = None  # of today and the weekdays: see `_begin_days`
 
@@ -90,14 +91,14 @@ class Profile:
 
     def quiet(self, at_ms: int) -> float:
         """Return by which factor the variable scatters less in this phase than over all; 1 when that is not known."""
-        return 1.0 if self.scatter is None else self.scatter[at_ms % self.period_ms * PHASES // self.period_ms]
+        return self._gathered[QUIET + at_ms % self.period_ms * PHASES // self.period_ms]
 
     def add(self, at_ms: int, deviation: float) -> bool:
         """Take the deviation of a reading from the mean, season and all; return whether a new season has begun."""
         deviation = bounded(deviation)
         season, at = divmod(at_ms, self.period_ms)
         place = at * BINS / self.period_ms
-        bins, low = self._bins, 3 * int(place)
+        bins, low = self._gathered, 3 * int(place)
         bins[low] += 1.0
         bins[low + 1] += deviation
         bins[low + 2] += place
@@ -108,9 +109,9 @@ class Profile:
 
     def add_scatter(self, at_ms: int, size: float) -> None:
         """Take the size of a reading's innovation."""
-        low = at_ms % self.period_ms * PHASES // self.period_ms * 2
-        self._waves[low] += 1.0
-        self._waves[low + 1] += size
+        low = WAVES + at_ms % self.period_ms * PHASES // self.period_ms * 2
+        self._gathered[low] += 1.0
+        self._gathered[low + 1] += size
 
     def add_day(self, at_ms: int, value: float) -> None:
         """Take a reading for its weekday; only with a curve."""
@@ -165,14 +166,13 @@ class Profile:
 
         `noise` is as for `turn_day`. Then what was gathered is forgotten in part.
         """
-        bins, had = self._bins, self.curve is not None
-        self.curve = _curve(bins, mean, noise)
+        gathered, had = self._gathered, self.curve is not None
+        self.curve = _curve(gathered, mean, noise)
         self.seasons += 1
         self._fit_scatter()
         if self.seasons > 1:
-            for gathered in (bins, self._waves):
-                for at in range(len(gathered)):
-                    gathered[at] *= MEMORY
+            for at in range(QUIET):
+                gathered[at] *= MEMORY
         return had != (self.curve is not None)
 
     def is_worth_it(self, phi: float, sigma: float, interval_ms: float) -> bool:
@@ -182,20 +182,20 @@ class Profile:
         """
         if self.curve is None:
             return False
-        number = math.fsum(self._bins[0::3])
+        number = math.fsum(self._gathered[0:WAVES:3])
         turns = [2 * math.pi * n * interval_ms / self.period_ms for n in range(1, HARMONICS + 1)]
         noise = math.fsum(2 * sigma**2 / (1 - 2 * phi * math.cos(turn) + phi * phi) / number for turn in turns)
         return math.fsum(each * each for each in self.curve) / KNOTS > WORTH * noise
 
     def recentre(self, by: float) -> None:
         """Take note that the level the deviations are from has moved up by `by`."""
-        bins = self._bins
+        bins = self._gathered
         for low in range(0, 3 * BINS, 3):
             bins[low + 1] = bounded(bins[low + 1] - by * bins[low])
 
     def centre(self) -> float:
         """Return the mean over the season of the deviations gathered: of the bins, however often each was seen."""
-        bins = self._bins
+        bins = self._gathered
         means = [bins[low + 1] / bins[low] for low in range(0, 3 * BINS, 3) if bins[low] > 0.0]
         return math.fsum(means) / len(means) if means else 0.0
 
@@ -209,7 +209,7 @@ class Profile:
         return self._days
 
     def _fit_scatter(self) -> None:
-        waves = self._waves
+        waves = self._gathered[WAVES:QUIET]
         number = math.fsum(waves[0::2])
         if number < FEW * PHASES / 2:
             return
@@ -217,26 +217,26 @@ class Profile:
         if usual <= 0.0:
             return
         shrunk = [(waves[low + 1] + FEW * usual) / (waves[low] + FEW) / usual for low in range(0, 2 * PHASES, 2)]
-        self.scatter = array("f", [1 / min(LOUDEST, max(STILLEST, share)) for share in shrunk])
+        self._gathered[QUIET:] = array("f", [1 / min(LOUDEST, max(STILLEST, share)) for share in shrunk])
 
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
         return [
-            self.seasons, self._season, self._day, self.factor, list(self._bins), list(self._waves),
-            *(None if each is None else list(each) for each in (self._days, self.curve, self.scatter)),
+            self.seasons, self._season, self._day, self.factor, list(self._gathered),
+            *(None if each is None else list(each) for each in (self._days, self.curve)),
         ]  # fmt: skip
 
     def resume(self, raw: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        state = parts(raw, 9)
+        state = parts(raw, 7)
         seasons, season, day, self.factor = figures(state[:4], 4)
         self.seasons, self._season, self._day = int(seasons), int(season), int(day)
         self.midnight_ms = (self._day + 1) * DAY_MS
-        self._bins = single(figures(state[4], 3 * BINS))
-        self._waves = single(figures(state[5], 2 * PHASES))
-        self._days = None if state[6] is None else array("d", figures(state[6], TODAY + 2 * WEEK))
-        self.curve = None if state[7] is None else single(figures(state[7], KNOTS))
-        self.scatter = None if state[8] is None else single(figures(state[8], PHASES))
+        self._gathered = single(figures(state[4], QUIET + PHASES))
+        if not min(self._gathered[QUIET:]) > 0.0:
+            raise WireError("baselines: got figures that no season can have, wanted those that were saved")
+        self._days = None if state[5] is None else array("d", figures(state[5], TODAY + 2 * WEEK))
+        self.curve = None if state[6] is None else single(figures(state[6], KNOTS))
 
 
 def _curve(bins: Sequence[float], mean: float, noise: float) -> "array[float] | None":

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from edge_agent.judge import tail
 from edge_agent.judge.baseline import PHI_MAX
 from edge_agent.judge.detector import Learned
-from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Conclusion, Subject
 from edge_agent.judge.words import SIGMA, Ruler, clock
@@ -71,7 +71,7 @@ class Spike(NamedTuple):
 
 def begin(subject: Subject, settings: DriftSettings) -> "Spikes | None":
     """Return the detector for a variable that should move smoothly."""
-    return Spikes(int(settings.season * 1000)) if subject.shifts else None
+    return Spikes(shared(int(settings.season * 1000))) if subject.shifts else None
 
 
 class Spikes:
