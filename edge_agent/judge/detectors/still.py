@@ -86,7 +86,7 @@ class NearlyStuck:
         usual = self._usual
         if usual == 0.0 or not step.follows or not step.ready:
             return 0.0
-        low = usual - self._per * math.pow(abs(step.value - before), POWER)
+        low = usual - self._per * math.pow(abs(step.value - before) * step.quiet, POWER)
         if self.open is not None:
             self._wake(self.open, low)
             return 0.0
