@@ -10,8 +10,9 @@ scores by 2 / (1 + e^(5 y)) - 1 at its place y (-1 at the left edge, 0 at the ri
 window costs 1; an alarm outside costs 0.11 times that sigmoid at its distance behind the last window, in windows, and
 0.11 when it is far. 0 is a detector that never alarms, 100 a perfect one. One threshold on the scores for the whole
 corpus, the best one; and then for `alarm` as it is.
-SKAB (its leaderboard): the window is the 60 s behind a change point; the first alarm in it scores from 1 at its left
-edge to the false alarm's -0.11 at its right, along a tanh; each alarm outside costs 0.11, a missed window 1.
+SKAB (its leaderboard): the first 400 rows of a file are there to learn from and do not count; whole files are scored
+too. The window is the 60 s behind a change point; the first alarm in it scores from 1 at its left edge to the false
+alarm's -0.11 at its right, along a tanh; each alarm outside costs 0.11, a missed window 1.
 
 The lift is the score less that of the same alarms shifted in time at random, the mean of `SHIFTS`, in one ring.
 """
@@ -33,6 +34,8 @@ NAB_COST = {"standard": (0.11, 1.0), "low FP": (0.22, 1.0), "low FN": (0.11, 2.0
 """What a false alarm and a missed window cost."""
 SETTINGS = {"budget_samples": 8640}
 SKAB_WINDOW_S = 60.0
+SKAB_LEARN = 400
+"""Rows of a file that its leaderboard gives to learn from."""
 SKAB_TOGETHER_S = 30.0
 """Alarms of the columns of one machine within this time are one: several witnesses of one finding."""
 
@@ -185,8 +188,12 @@ def skab_score(
     return 100 * (score - null) / (perfect - null), missed, false
 
 
+Machine = tuple[list[float], list[float], list[float]]
+"""The times of a file's rows, of its change points, and of all alarms of its columns, rising."""
+
+
 def skab(folder: Path) -> None:
-    files = []
+    machines = []
     paths = sorted(path for path in folder.glob("*/*.csv") if "anomaly-free" not in str(path))
     for path in paths:
         table = list(csv.DictReader(path.open(), delimiter=";"))
@@ -195,15 +202,23 @@ def skab(folder: Path) -> None:
         answers = detect([[(row["datetime"], row[name]) for row in table] for name in columns], settings)
         times = [datetime.fromisoformat(row["datetime"]).timestamp() for row in table]
         raised = sorted(t for each in answers for t, a in zip(times, each, strict=True) if a["alarm"])
+        changes = [t for t, row in zip(times, table, strict=True) if float(row["changepoint"]) == 1.0]
+        machines.append((times, changes, raised))
+    skab_print("without the first 400 rows of each, as its leaderboard", machines, SKAB_LEARN)
+    skab_print("whole files", machines, 0)
+
+
+def skab_print(name: str, machines: Sequence[Machine], first: int) -> None:
+    files = []
+    for times, changes, raised in machines:
+        begin = times[first]
         together: list[float] = []
         for at in raised:
-            if not together or at - together[-1] > SKAB_TOGETHER_S:
+            if at >= begin and (not together or at - together[-1] > SKAB_TOGETHER_S):
                 together.append(at)
-        changes = [t for t, row in zip(times, table, strict=True) if float(row["changepoint"]) == 1.0]
-        files.append((times[0], times[-1], changes, together))
-    print(
-        f"SKAB: {len(files)} files, {sum(len(f[2]) for f in files)} change points, {sum(len(f[3]) for f in files)} alarms"
-    )
+        files.append((begin, times[-1], [t for t in changes if t >= begin], together))
+    points, alarms = (sum(len(file[place]) for file in files) for place in (2, 3))
+    print(f"SKAB, {name}: {len(files)} files, {points} change points, {alarms} alarms")
     rng = random.Random(1)
     for profile, (fp, fn) in NAB_COST.items():
         score, missed, false = skab_score(files, fp, fn)
