@@ -42,7 +42,7 @@ class Charts:
     """Charts with the reference values `ks`, over a statistic of this shape; all variables that need the same share one.
 
     `bar` is the decades at which they should be most exact, `error` by how many sigma the reference may be off, at one
-    standard error. How high they stand is the caller's: an array, as `at_zero` returns it.
+    standard error. How high they stand is the caller's: its sides, an array that begins as `at_zero` has it.
     """
 
     __slots__ = ("_bar", "_rows", "error", "ks", "shape")
@@ -116,18 +116,24 @@ class Charts:
 
     def to_state(self, sides: "array[float]") -> list[float]:
         """Return both as plain numbers."""
-        return [self.error, *self.shape, *sides]
+        return [self.error, *self.shape, *sides[: sides_of(self.ks)]]
 
     def resumed(self, state: object) -> "tuple[Charts, array[float]]":
         """Return what `to_state` was taken of, of the same reference values and bar. Raises WireError."""
-        error, skew, kurtosis, *sides = figures(state, 3 + 3 * 2 * len(self.ks))
+        error, skew, kurtosis, *sides = figures(state, 3 + sides_of(self.ks))
         kept = charts_of(self.ks, self._bar, shape_from(skew, kurtosis), min(1.0, max(0.0, error)))
         return kept, array("d", [max(0.0, each) for each in sides])
 
     def _decades(self, sides: "array[float]") -> list[float]:
         """Return those of each side of each chart."""
         lines = [both for _, *rise, base, per in self._rows for both in (rise, (base, per))]
-        return [base + per * s if s else 0.0 for s, (base, per) in zip(sides[0::3], lines, strict=True)]
+        heights = sides[0 : sides_of(self.ks) : 3]
+        return [base + per * s if s else 0.0 for s, (base, per) in zip(heights, lines, strict=True)]
+
+
+def sides_of(ks: tuple[float, ...]) -> int:
+    """Return how many figures the sides of such charts are."""
+    return 3 * 2 * len(ks)
 
 
 def at_zero(ks: tuple[float, ...]) -> "array[float]":
@@ -136,7 +142,7 @@ def at_zero(ks: tuple[float, ...]) -> "array[float]":
     Of each its height, and the place and wall time of the reading with which it left zero: in one array of doubles,
     which weighs a third of lists.
     """
-    return array("d", [0.0]) * (3 * 2 * len(ks))
+    return array("d", [0.0]) * sides_of(ks)
 
 
 def charts_of(ks: tuple[float, ...], bar: float, shape: Shape = NORMAL, error: float = 0.0) -> Charts:

@@ -79,19 +79,20 @@ class Expected:
         "_recent",
         "_settling",
         "_sigma",
-        "_taken",
         "_z_per",
         "baseline",
         "interval_ms",
         "mean",
         "profile",
+        "taken",
     )
 
     def __init__(self, baseline: Baseline, profile: Profile | None, interval_ms: float) -> None:
         self.profile = profile
         self.interval_ms = shared(interval_ms)
         self._long_run = longrun.begin()
-        self._taken = 0  # readings of the block under way
+        self.taken = 0
+        """Readings of the block under way; at `BLOCK` there is one to learn from, or to drop: the charts decide."""
         self._recent = 0.0
         self._mean_size = shared(float(baseline.size))
         self._settling: Settling | None = None
@@ -155,20 +156,15 @@ class Expected:
         step.ready = True
         if step.follows:
             self._long_run[SUM] += error
-            self._taken += 1
+            self.taken += 1
             learning = self._learning
             if learning is not None:
                 learning.add(before, recent, error * sigma)
 
-    @property
-    def block_is_full(self) -> bool:
-        """Whether there is a block of readings to learn from, or to drop: the charts decide."""
-        return self._taken >= BLOCK
-
     def learn(self, *, trusted: bool) -> None:
         """Correct the baseline by the block that is full, or drop it."""
         longrun.end_block(self._long_run, trusted=trusted)
-        self._taken = 0
+        self.taken = 0
         learning = self._learning
         corrected = self.baseline
         if learning is not None:
@@ -232,7 +228,7 @@ class Expected:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the profile: it is older than the model."""
-        own = [self.interval_ms, self._recent, self._mean_size, self._taken]
+        own = [self.interval_ms, self._recent, self._mean_size, self.taken]
         settling = None if self._settling is None else list(self._settling)
         learning = None if self._learning is None else self._learning.to_state()
         return [list(self.baseline), own, settling, learning, list(self._long_run)]
@@ -243,7 +239,7 @@ class Expected:
         base, own, settling, learning, long_run = parts(state, 5)
         expected = cls(sound(base), profile, 1.0)
         interval_ms, expected._recent, size, taken = figures(own, 4)
-        expected.interval_ms, expected._mean_size, expected._taken = shared(interval_ms), shared(size), int(taken)
+        expected.interval_ms, expected._mean_size, expected.taken = shared(interval_ms), shared(size), int(taken)
         if settling is not None:
             known, readings, total = figures(settling, 3)
             expected._settling = Settling(max(0.0, known), int(readings), total)
@@ -258,7 +254,7 @@ class Expected:
         return expected
 
     def _drop_block(self) -> None:
-        self._taken = 0
+        self.taken = 0
         if self._learning is not None:
             self._learning.drop_block()
 

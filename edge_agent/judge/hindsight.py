@@ -12,6 +12,7 @@ from typing import NamedTuple
 from edge_agent.judge.baseline import Baseline
 from edge_agent.judge.charts import Charts, at_zero
 from edge_agent.judge.expected import Expected
+from edge_agent.judge.longrun import BLOCK
 from edge_agent.judge.step import Step
 
 MOST = 3600
@@ -50,7 +51,7 @@ def look_back(
         expected.innovate(step)
         season = expected.profile.offset(at_ms) if expected.profile is not None else 0.0
         found.append(Seen(at_ms, value, expected.mean + season, charts.update(sides, step.z, heard, at_ms)))
-        if expected.block_is_full:
+        if expected.taken >= BLOCK:
             expected.learn(trusted=False)  # nothing of it is learned
     return found
 

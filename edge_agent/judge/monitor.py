@@ -25,6 +25,7 @@ from edge_agent.judge.detectors.stuck import Stuck
 from edge_agent.judge.expected import Expected, learn_from
 from edge_agent.judge.figures import figures, shared
 from edge_agent.judge.hindsight import Change, Seen, look_back
+from edge_agent.judge.longrun import BLOCK
 from edge_agent.judge.profile import Profile
 from edge_agent.judge.saying import Said, is_news
 from edge_agent.judge.severity import worst
@@ -182,7 +183,7 @@ class Monitor:
         if expected is not None:
             if profile is not None and self._heard % self._stride == 0:
                 self._teach(expected, profile, step)
-            if expected.block_is_full:
+            if expected.taken >= BLOCK:
                 self._end_block(expected, step.at_ms, trusted=top < SUSPICION)
         if self._warmup is not None:
             self._warm(self._warmup, step)

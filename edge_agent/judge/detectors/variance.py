@@ -6,14 +6,15 @@ it widens sigma, for there are variables whose scatter itself wanders.
 """
 
 import math
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.judge import longrun
 from edge_agent.judge.baseline import CLIP
-from edge_agent.judge.charts import Charts, at_zero, charts_of, standard_error
+from edge_agent.judge.charts import Charts, at_zero, charts_of, sides_of, standard_error
 from edge_agent.judge.cusum import shape_of
 from edge_agent.judge.detector import Learned
-from edge_agent.judge.figures import figures, parts, shared
+from edge_agent.judge.figures import figures, parts
 from edge_agent.judge.learning import ENOUGH
 from edge_agent.judge.longrun import BLOCK, SUM
 from edge_agent.judge.step import Step
@@ -40,6 +41,10 @@ SETTLED = 960
 HIGH_RATIO = 3.0
 MOST_RATIO = 1e6
 """More is said as so much."""
+SIDES = sides_of(KS)
+READINGS, USUAL, SCATTER, PER, LEVEL = range(SIDES, SIDES + 5)
+"""Where, behind the charts' sides, it stands how many readings tell of the sizes, their mean and sigma, one over what
+their long run widens it by, and the level of the innovations."""
 
 
 class Wilder(NamedTuple):
@@ -63,8 +68,14 @@ class Variance:
     """The charts of one variable's scatter."""
 
     __slots__ = (
-        "_charts", "_expected", "_least", "_level", "_long_run", "_mean", "_per", "_sides", "_sigma", "_size", "_taken", "open",
-    )  # fmt: skip
+        "_charts",
+        "_expected",
+        "_least",
+        "_long_run",
+        "_own",
+        "_taken",
+        "open",
+    )
 
     kind = "variance"
     share = SHARE
@@ -72,11 +83,8 @@ class Variance:
     def __init__(self) -> None:
         self.open: Wilder | None = None
         self._charts: Charts | None = None
-        self._sides = at_zero(KS)
+        self._own = at_zero(KS) + array("d", (0.0, MEAN, SIGMA, 1.0, 0.0))
         self._expected: Expected | None = None
-        self._mean, self._sigma, self._per = MEAN, SIGMA, 1 / SIGMA
-        self._size = 0.0
-        self._level = 0.0
         self._least = math.inf  # the smallest of this block's sizes that were clipped, as it was
         self._long_run = longrun.begin()
         self._taken = 0  # readings of the block under way
@@ -86,45 +94,47 @@ class Variance:
         self._expected = learned.expected
         sizes = [min(abs(error), CLIP) for error in learned.errors]
         self._charts = charts_of(KS, learned.bar, shape_of(sizes))
-        self._sides = at_zero(KS)
-        self._size = shared(PRIOR + len(sizes))
-        self._mean = (PRIOR * MEAN + math.fsum(sizes)) / self._size
-        squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(size * size for size in sizes)
-        self._sigma = math.sqrt(max(LEAST_SIGMA**2, squares / self._size - self._mean**2))
-        longrun.prime(self._long_run, [(size - self._mean) / self._sigma for size in sizes])
+        size = PRIOR + len(sizes)
+        mean = (PRIOR * MEAN + math.fsum(sizes)) / size
+        squares = PRIOR * (MEAN**2 + SIGMA**2) + math.fsum(each * each for each in sizes)
+        sigma = math.sqrt(max(LEAST_SIGMA**2, squares / size - mean**2))
+        self._own[:LEVEL] = at_zero(KS) + array("d", (size, mean, sigma, 1.0))
+        longrun.prime(self._long_run, [(each - mean) / sigma for each in sizes])
         self._stand_on()
 
     def update(self, step: Step) -> float:
         """Take a reading; return the decades of the highest chart."""
         if not step.ready:
             return 0.0
-        away = step.error - self._level
+        own = self._own
+        level = own[LEVEL]
+        away = step.error - level
         size = abs(away)
         if size > CLIP:
             self._least = min(self._least, size)
             size = CLIP
             away = CLIP if away > 0.0 else -CLIP
-        self._level += PACE * away
+        own[LEVEL] = level + PACE * away
         charts = self._charts
         assert charts is not None
         if self.open is not None:
             self._follow(self.open, size)
-        plain = (size - self._mean) / self._sigma
+        plain = (size - own[USUAL]) / own[SCATTER]
         self._long_run[SUM] += plain
         self._taken += 1
-        decades = charts.update(self._sides, plain * self._per, step.heard, step.at_ms)
+        decades = charts.update(own, plain * own[PER], step.heard, step.at_ms)
         if self._taken >= BLOCK:
             self._learn(charts, decades)
         return decades
 
     def alarm(self, step: Step) -> None:
         """Open a change of scatter from what the highest chart has seen, and go on from the new one."""
-        charts, expected = self._charts, self._expected
+        charts, expected, own = self._charts, self._expected, self._own
         assert charts is not None
         assert expected is not None
-        lead = charts.lead(self._sides, step.heard)
-        mean = self._mean + lead.sign * lead.mean * self._sigma / self._per
-        ratio = max(mean / self._mean, 0.01)
+        lead = charts.lead(own, step.heard)
+        mean = own[USUAL] + lead.sign * lead.mean * own[SCATTER] / own[PER]
+        ratio = max(mean / own[USUAL], 0.01)
         if lead.sign > 0 and self._least < math.inf:  # what is clipped hides by how much
             ratio = max(ratio, self._least / CLIP)
         self._least = math.inf
@@ -132,8 +142,8 @@ class Variance:
         since_ms = lead.since_ms if self.open is None else self.open.since_ms
         both = min(max(was * ratio, 1 / MOST_RATIO), MOST_RATIO)
         expected.rescale(ratio, lead.readings)
-        self._size = shared(min(self._size, PRIOR + lead.readings))  # no more is known of the new one
-        self._sides = at_zero(KS)
+        own[READINGS] = min(own[READINGS], PRIOR + lead.readings)  # no more is known of the new one
+        own[:SIDES] = at_zero(KS)
         longrun.alarm(self._long_run, step.again)
         self._taken = 0
         self._stand_on()
@@ -144,7 +154,7 @@ class Variance:
 
     def reset(self) -> None:
         """Begin the charts anew."""
-        self._sides = at_zero(KS)
+        self._own[:SIDES] = at_zero(KS)
         longrun.drop_block(self._long_run)
         self._taken = 0
 
@@ -164,7 +174,7 @@ class Variance:
         return f"{subject.path} scatters {how} in its baseline since {clock(self.open.since_ms)}"
 
     def _follow(self, change: Wilder, size: float) -> None:
-        level = change.level + PACE * (size / self._mean - change.level)
+        level = change.level + PACE * (size / self._own[USUAL] - change.level)
         if change.readings >= SETTLED:
             self.open = None
             return
@@ -175,39 +185,40 @@ class Variance:
         trusted = decades < charts.suspicion
         if trusted:
             self._least = math.inf
-        if trusted and self._size < ENOUGH:
-            self._size = shared(self._size + BLOCK)
-            by = self._long_run[SUM] * self._sigma / self._size
-            self._mean += by
-            self._sigma = math.sqrt(max(LEAST_SIGMA**2, self._sigma**2 - by**2))
+        own = self._own
+        if trusted and own[READINGS] < ENOUGH:
+            own[READINGS] += BLOCK
+            by = self._long_run[SUM] * own[SCATTER] / own[READINGS]
+            own[USUAL] += by
+            own[SCATTER] = math.sqrt(max(LEAST_SIGMA**2, own[SCATTER] ** 2 - by**2))
         longrun.end_block(self._long_run, trusted=trusted)
         self._taken = 0
         self._stand_on()
 
     def _stand_on(self) -> None:
         assert self._charts is not None
-        self._per = 1 / longrun.factor(self._long_run)
-        self._charts = self._charts.widened(standard_error(self._size))
+        self._own[PER] = 1 / longrun.factor(self._long_run)
+        self._charts = self._charts.widened(standard_error(self._own[READINGS]))
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values."""
         least = 0.0 if self._least == math.inf else self._least
-        own = [self._size, self._mean, self._sigma, self._level, self._taken, least]
-        charts = None if self._charts is None else self._charts.to_state(self._sides)
+        own = [*self._own[SIDES:], self._taken, least]
+        charts = None if self._charts is None else self._charts.to_state(self._own)
         return [own, list(self._long_run), charts, None if self.open is None else list(self.open)]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned; `learn` came before. Raises WireError."""
         own, long_run, charts, change = parts(state, 4)
-        size, mean, sigma, level, taken, least = figures(own, 6)
+        size, mean, sigma, _, level, taken, least = figures(own, 7)
         self._long_run, self._taken = longrun.resumed(long_run), int(taken)
         if self._charts is None:
             return
-        self._size, self._mean, self._sigma = shared(max(1.0, size)), max(1e-6, mean), max(LEAST_SIGMA, sigma)
-        self._level = max(-CLIP, min(CLIP, level))
+        level = max(-CLIP, min(CLIP, level))
+        self._own[SIDES:] = array("d", (max(1.0, size), max(1e-6, mean), max(LEAST_SIGMA, sigma), 1.0, level))
         self._least = least if least > 0.0 else math.inf
         self._stand_on()
-        self._charts, self._sides = self._charts.resumed(charts)
+        self._charts, self._own[:SIDES] = self._charts.resumed(charts)
         if change is not None:
             since_ms, raised_ms, ratio, readings, level = figures(change, 5)
             self.open = Wilder(
