@@ -49,10 +49,18 @@ FARTHER = 4
 """Steps beyond the habit that are news."""
 EACH = 4
 """Of the readings beyond that memory, each so-manieth teaches."""
-PEAK, SIZE = 4, 5
-"""Where the decades of the episode under way stand, and the size of the last reading that was news, in sigma."""
-NEAR, FAR = 6, 6 + tail.FIGURES
-"""Where the two tails stand among the figures: of the innovations, and of what is left of the readings."""
+MEAN, SCALE, SPREAD, SQUARE, CROSS = range(5)
+"""Where the model stands among the figures: the mean, mean sizes of the innovations and of what they come of, and the
+mean square and the mean product with the one before that tell phi."""
+BEFORE = 5
+"""Where the reading before stands, from the mean and its phase."""
+PHI, NEAREST, FARTHEST = range(6, 9)
+"""Where that stands which follows from the model and the tails: phi, and the quantiles in the variable's unit."""
+PEAK, UNTIL, SIZE = range(9, 12)
+"""Where the decades of the episode under way stand, the reading it goes on to, and the size of the last reading that
+was news, in sigma."""
+NEAR, FAR = 12, 12 + tail.FIGURES
+"""Where the two tails stand: of the innovations, and of what is left of the readings."""
 OWN = FAR + tail.FIGURES
 """Where the phases do."""
 
@@ -78,9 +86,15 @@ class Spikes:
     """The two tails of one variable, and the model they come of."""
 
     __slots__ = (
-        "_bar", "_before", "_far", "_floor", "_habit", "_heard", "_mean", "_near", "_own", "_period_ms", "_phi",
-        "_until", "decades", "open",
-    )  # fmt: skip
+        "_bar",
+        "_floor",
+        "_habit",
+        "_heard",
+        "_own",
+        "_period_ms",
+        "decades",
+        "open",
+    )
 
     kind = "spike"
     share = SHARE
@@ -92,24 +106,22 @@ class Spikes:
         self._bar = tail.RAREST
         # How far out the farthest reading of each part was in the seasons before, and then in this one, in steps.
         self._habit = bytearray(2 * PARTS) if period_ms else None
-        self._until = 0  # so many readings the episode under way goes on
         self._period_ms = period_ms
         self._heard = 0
         self._floor = 0.0  # 0 before there is a baseline, and then the least that a mean size can be
-        self._mean = self._before = self._phi = 0.0  # what lies before is from the mean and its phase
-        self._near = self._far = 0.0  # the quantiles, in the variable's unit
-        # Mean sizes of the innovations and of what they come of, the sums that tell phi, peak and size, the tails of both
-        # sizes, the means of the phases, and the season of the habits: in one array, which weighs a third of objects.
+        # The figures above, and behind them the means of the phases and the season of the habits: in one array, which
+        # weighs a third of objects.
         self._own = array("d", [0.0]) * (OWN + (PHASES + 1 if period_ms else 0))
 
     def learn(self, learned: Learned) -> None:
         """Set out from the warm-up."""
         base, own = learned.expected.baseline, self._own
         self._bar, self._floor, self._heard = learned.bar, base.floor, base.size
-        self._mean, self._phi, self._until = base.mean, base.phi, 0
-        self._before = learned.values[-1] - base.mean if learned.values else 0.0
         square = base.spread * base.spread
-        own[:PEAK] = array("d", (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE, square, base.phi * square))
+        sizes_of_model = (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE)
+        own[:BEFORE] = array("d", (base.mean, *sizes_of_model, square, base.phi * square))
+        own[BEFORE] = learned.values[-1] - base.mean if learned.values else 0.0
+        own[UNTIL] = 0.0
         own[OWN:] = array("d", [0.0]) * (len(own) - OWN)
         deviations = ((value - base.mean) / base.spread for value in learned.values)
         for at, sizes in ((NEAR, learned.errors), (FAR, deviations)):
@@ -128,18 +140,20 @@ class Spikes:
         heard = self._heard = step.heard
         if self.open is not None:
             self._quieten(self.open)
-        rest = step.level - self._mean
+        own = self._own
+        rest = step.level - own[MEAN]
         phase = 0
         if self._period_ms:
             phase = OWN + step.at_ms % self._period_ms * PHASES // self._period_ms
-            rest -= self._own[phase]
-        before, phi = self._before, self._phi
-        self._before = rest
+            rest -= own[phase]
+        before, phi = own[BEFORE], own[PHI]
+        own[BEFORE] = rest
         error = rest - phi * before if step.follows else rest * math.sqrt(1 - phi * phi)
         if heard < MEMORY or heard % EACH == 0:
             self._teach(phase, rest, before, error)
         size, place = error * step.quiet, rest * step.quiet
-        if -self._near <= size <= self._near and -self._far <= place <= self._far:
+        near, far = own[NEAREST], own[FARTHEST]
+        if -near <= size <= near and -far <= place <= far:
             self.decades = 0.0
         else:
             self.decades = self._rarity(size, place, step.at_ms)
@@ -148,16 +162,16 @@ class Spikes:
     def _rarity(self, size: float, place: float, at_ms: int) -> float:
         """Return the decades of a size beyond one of the quantiles; 0 when it is no news."""
         own = self._own
-        near, far = abs(size) / own[0], abs(place) / own[1]
+        near, far = abs(size) / own[SCALE], abs(place) / own[SPREAD]
         nearer = tail.rarity(own, NEAR, near) if near > own[NEAR] else 0.0
         farther = tail.rarity(own, FAR, far) if far > own[FAR] else 0.0
         self._bound()
         decades = max(nearer, farther)
         odd = math.copysign(near, size) if nearer >= farther else math.copysign(far, place)
         is_habit = self._habit is not None and self._is_habit(self._habit, abs(odd), at_ms)
-        if is_habit or (self._heard <= self._until and decades <= own[PEAK]):
+        if is_habit or (self._heard <= own[UNTIL] and decades <= own[PEAK]):
             return 0.0
-        own[PEAK], self._until = decades, self._heard + EPISODE
+        own[PEAK], own[UNTIL] = decades, self._heard + EPISODE
         own[SIZE] = MEAN_SIZE * odd
         return decades
 
@@ -179,17 +193,17 @@ class Spikes:
         own, floor = self._own, self._floor
         many, of = (1, self._heard) if self._heard < MEMORY else (EACH, MEMORY)
         pace = many / of
-        scale, spread = own[0], own[1]
+        scale, spread = own[SCALE], own[SPREAD]
         reach = REACH * spread
         if not -reach <= rest <= reach:
             rest = math.copysign(reach, rest)
         if not -reach <= before <= reach:
             before = math.copysign(reach, before)
-        self._mean += pace * rest
-        own[0] = max(floor, scale + pace * (min(abs(error), REACH * scale) - scale))
-        own[1] = max(floor, spread + pace * (abs(rest) - spread))
-        own[2] += pace * (before * before - own[2])
-        own[3] += pace * (before * rest - own[3])
+        own[MEAN] += pace * rest
+        own[SCALE] = max(floor, scale + pace * (min(abs(error), REACH * scale) - scale))
+        own[SPREAD] = max(floor, spread + pace * (abs(rest) - spread))
+        own[SQUARE] += pace * (before * before - own[SQUARE])
+        own[CROSS] += pace * (before * rest - own[CROSS])
         if phase:
             own[phase] += pace * PHASES / (1 + FEW * PHASES * pace) * rest
         tail.fall(own, NEAR, many * tail.PACE)
@@ -199,10 +213,10 @@ class Spikes:
     def _bound(self) -> None:
         """Keep at hand what each reading needs."""
         own = self._own
-        square = own[2]
-        phi = own[3] / square if square > 0.0 else 0.0
-        self._phi = phi if -PHI_MAX <= phi <= PHI_MAX else math.copysign(PHI_MAX, phi)
-        self._near, self._far = own[NEAR] * own[0], own[FAR] * own[1]
+        square = own[SQUARE]
+        phi = own[CROSS] / square if square > 0.0 else 0.0
+        own[PHI] = phi if -PHI_MAX <= phi <= PHI_MAX else math.copysign(PHI_MAX, phi)
+        own[NEAREST], own[FARTHEST] = own[NEAR] * own[SCALE], own[FAR] * own[SPREAD]
 
     def alarm(self, step: Step) -> None:
         """Open a spike, or count one more."""
@@ -212,7 +226,7 @@ class Spikes:
 
     def reset(self) -> None:
         """Take what follows as explained, unless it is rarer than what this detector would alarm at."""
-        self._own[PEAK], self._until = self._bar, self._heard + EPISODE
+        self._own[PEAK], self._own[UNTIL] = self._bar, self._heard + EPISODE
 
     def forget(self) -> None:
         """Have no opinion until there is a baseline again."""
@@ -240,18 +254,24 @@ class Spikes:
 
     def to_state(self) -> list[object]:
         """Return it as plain JSON values, without the bar: it is the budget's."""
-        own = [self._heard, self._floor, self._mean, self._before, self._until]
-        return [own, list(self._own), list(self._habit or ()), None if self.open is None else list(self.open)]
+        return [
+            [self._heard, self._floor],
+            list(self._own),
+            list(self._habit or ()),
+            None if self.open is None else list(self.open),
+        ]
 
     def resume(self, state: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
         own, model, habit, spike = parts(state, 4)
-        heard, floor, self._mean, self._before, until = figures(own, 5)
-        self._heard, self._floor, self._until = int(heard), max(0.0, floor), int(until)
+        heard, floor = figures(own, 2)
+        self._heard, self._floor = int(heard), max(0.0, floor)
         if self._habit is not None:
             self._habit = bytearray(max(0, min(255, int(each))) for each in figures(habit, len(self._habit)))
         self._own = array("d", figures(model, len(self._own)))
-        if floor > 0.0 and not (floor <= min(self._own[:2]) and tail.is_sound(self._own, NEAR, FAR)):
+        if floor > 0.0 and not (
+            floor <= min(self._own[SCALE], self._own[SPREAD]) and tail.is_sound(self._own, NEAR, FAR)
+        ):
             raise WireError("baselines: got figures that no tail can have, wanted those that were saved")
         self._bound()
         if spike is not None:
