@@ -158,7 +158,8 @@ class Monitor:
         self._mono_ns = mono_ns
         self._at_ms = at_ms
         step.heard = self._heard = self._heard + 1
-        step.value, step.at_ms, step.mono_ns, step.elapsed_ns = value, at_ms, mono_ns, elapsed_ns
+        step.value, step.at_ms = value, at_ms
+        step.mono_ns, step.elapsed_ns = mono_ns, elapsed_ns
         if self._trust < 1.0:
             self._regain()
         expected, profile = self._expected, self._profile

@@ -57,13 +57,14 @@ class Trend:
         self.count += 1
         keep = 1 - 1 / self.memory
         weight = self.weight = keep * self.weight + 1
-        dt, dy = t - self.t, y - self.y
-        self.t += dt / weight
-        self.y += dy / weight
-        after = t - self.t
+        mean_t, mean_y = self.t, self.y
+        dt, dy = t - mean_t, y - mean_y
+        mean_t = self.t = mean_t + dt / weight
+        mean_y = self.y = mean_y + dy / weight
+        after = t - mean_t
         self.tt = keep * self.tt + dt * after
         self.ty = keep * self.ty + dy * after
-        self.yy = keep * self.yy + dy * (y - self.y)
+        self.yy = keep * self.yy + dy * (y - mean_y)
 
     def slope(self, phi: float, floor: float) -> tuple[float, float]:
         """Return the slope per second and its standard error: (0, infinity) while there are too few readings.

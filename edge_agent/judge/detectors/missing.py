@@ -23,8 +23,8 @@ LEAST_HOLE = 3
 """Readings that any link may lose."""
 LONGER = 2
 """How many times the longest hole before a hole must be to be news."""
-LATE = 2.5
-"""Usual intervals after which a reading is late."""
+LATE = 2.5e6
+"""Usual intervals after which a reading is late, in ns of an interval in ms."""
 MOST_LATE = 1_000_000
 """Readings that a hole is counted as at most."""
 BACK = 5
@@ -69,7 +69,7 @@ class Missing:
         """Take a good reading; return the decades of the hole before it."""
         late = 0
         interval_ms = self._interval_ms
-        if interval_ms and step.elapsed_ns > LATE * 1e6 * interval_ms and not self._run:
+        if interval_ms and step.elapsed_ns > LATE * interval_ms and not self._run:
             late = self._late(step.elapsed_ns)
         if late or self._run:
             decades = self._rarity(late) if step.ready and late and self.open is None else 0.0
