@@ -115,20 +115,16 @@ class Expected:
         """Take the mean up by what the weekday asks for."""
         self._stand_on(self.baseline._replace(mean=self.mean + by))
 
-    def innovate(self, step: Step) -> None:  # noqa: C901 - the hot path calls nothing
+    def innovate(self, step: Step) -> None:
         """Fill in what the reading is beyond what was expected."""
         profile = self.profile
-        level = step.value
         sigma = self._sigma
-        quiet = 1.0
-        if profile is not None:
-            if profile.curve is not None:
-                level -= profile.offset(step.at_ms)
-            quiet = profile.quiet(step.at_ms)
-            sigma /= quiet
-        step.quiet = quiet
-        step.level = level
-        deviation = step.deviation = level - self.mean
+        if profile is None:
+            step.quiet, step.level = 1.0, step.value
+        else:
+            profile.take_off(step)
+            sigma /= step.quiet
+        deviation = step.deviation = step.level - self.mean
         before = self._recent
         if step.follows:
             expected = self._phi * before

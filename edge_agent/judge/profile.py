@@ -14,7 +14,8 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 
-from edge_agent.judge.figures import bounded, figures, parts, shared, single
+from edge_agent.judge.figures import FURTHEST_SINGLE, bounded, figures, parts, shared, single
+from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
 
 BINS = 32
@@ -79,8 +80,15 @@ class Profile:
         self._day = -1  # since 1970
         self._days: array[float] | None = None  # of today and the weekdays: see `_begin_days`
 
+    def take_off(self, step: Step) -> None:
+        """Fill in what a reading is without its season, how far into it, and how quiet the variable is then."""
+        period_ms = self.period_ms
+        into_ms = step.into_ms = step.at_ms % period_ms
+        step.quiet = self._gathered[QUIET + into_ms * PHASES // period_ms]
+        step.level = step.value - self.offset(into_ms)
+
     def offset(self, at_ms: int) -> float:
-        """Return what the season adds to the mean at a wall time; 0 without a curve."""
+        """Return what the season adds to the mean at a wall time, or so far into the season; 0 without a curve."""
         curve = self.curve
         if curve is None:
             return 0.0
@@ -89,15 +97,13 @@ class Profile:
         low = curve[knot]
         return (low + (curve[knot + 1 - KNOTS] - low) * (place - knot)) * self.factor
 
-    def quiet(self, at_ms: int) -> float:
-        """Return by which factor the variable scatters less in this phase than over all; 1 when that is not known."""
-        return self._gathered[QUIET + at_ms % self.period_ms * PHASES // self.period_ms]
-
     def add(self, at_ms: int, deviation: float) -> bool:
         """Take the deviation of a reading from the mean, season and all; return whether a new season has begun."""
-        deviation = bounded(deviation)
-        season, at = divmod(at_ms, self.period_ms)
-        place = at * BINS / self.period_ms
+        if not -FURTHEST_SINGLE < deviation < FURTHEST_SINGLE:
+            deviation = bounded(deviation)
+        period_ms = self.period_ms
+        season = at_ms // period_ms
+        place = at_ms % period_ms * BINS / period_ms
         bins, low = self._gathered, 3 * int(place)
         bins[low] += 1.0
         bins[low + 1] += deviation
@@ -109,9 +115,9 @@ class Profile:
 
     def add_scatter(self, at_ms: int, size: float) -> None:
         """Take the size of a reading's innovation."""
-        low = WAVES + at_ms % self.period_ms * PHASES // self.period_ms * 2
-        self._gathered[low] += 1.0
-        self._gathered[low + 1] += size
+        waves, low = self._gathered, WAVES + at_ms % self.period_ms * PHASES // self.period_ms * 2
+        waves[low] += 1.0
+        waves[low + 1] += size
 
     def add_day(self, at_ms: int, value: float) -> None:
         """Take a reading for its weekday; only with a curve."""

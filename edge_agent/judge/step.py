@@ -12,6 +12,7 @@ class Step:
         "error",
         "follows",
         "heard",
+        "into_ms",
         "level",
         "mono_ns",
         "quiet",
@@ -36,6 +37,8 @@ class Step:
         """With an alarm: the so-manieth of its kind beyond those that a budget allows for."""
         self.level = 0.0
         """The reading without its season."""
+        self.into_ms = 0
+        """How far into its season it is, where there is one."""
         self.quiet = 1.0
         """By which factor the variable scatters less in this phase of its season than over all."""
         self.deviation = 0.0

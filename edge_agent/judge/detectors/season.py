@@ -69,15 +69,15 @@ class Season:
     def update(self, step: Step) -> float:
         """Take a reading; return the decades of the season that is over with it."""
         expected = self._expected
-        if expected is None or expected.profile is None or expected.profile.curve is None or not step.ready:
+        if not step.ready or expected is None or expected.profile is None or expected.profile.curve is None:
             return 0.0
-        season, at = divmod(step.at_ms, self._period_ms)
+        season = step.at_ms // self._period_ms
         decades = 0.0
         if season != self._season:
             decades = self._weigh(step.at_ms, season)
         if self._sums is NOTHING:
             self._sums = array("d", NOTHING)
-        self._sums[at * BINS // self._period_ms] += step.z
+        self._sums[step.into_ms * BINS // self._period_ms] += step.z
         self._count += 1
         return decades
 

@@ -144,7 +144,7 @@ class Spikes:
         rest = step.level - own[MEAN]
         phase = 0
         if self._period_ms:
-            phase = OWN + step.at_ms % self._period_ms * PHASES // self._period_ms
+            phase = OWN + step.into_ms * PHASES // self._period_ms
             rest -= own[phase]
         before, phi = own[BEFORE], own[PHI]
         own[BEFORE] = rest
