@@ -23,14 +23,14 @@ from edge_agent.model.site import DriftSettings
 from edge_agent.model.world import Variable
 
 FLAT = DriftSettings(season=Seconds(0))
-SEASONAL = DriftSettings(season=Seconds(3600))
-"""An hour stands for a day: the weight of a season in use is the same, and an update costs at least as much."""
+SEASONAL = DriftSettings(season=Seconds(3600), warmup=7200)
+"""An hour stands for a day: a season in use weighs the same, and an update costs at least as much. The warm-up sees two."""
 SWING = 2.0
 """Of that season: four sigma."""
 RUNS, UPDATES, MONITORS = 9, 20_000, 20
-WARM = FLAT.warmup + 8
+WARM = 8
 LEARNED = ENOUGH + 4096
-"""Readings after which nothing is learned any more, though some blocks were dropped."""
+"""Readings after the warm-up after which nothing is learned any more, though some blocks were dropped."""
 
 
 def subject(number: int) -> Subject:
@@ -88,7 +88,7 @@ def octets(drift: DriftSettings, count: int) -> float:
 def restart_ms(count: int) -> tuple[float, int]:
     """Return how long it takes to be warm again with so many variables, in ms of CPU, and the bytes of the file."""
     monitor = Monitor(subject(0), SEASONAL)
-    for reading in readings(8000, swing=SWING):
+    for reading in readings(SEASONAL.warmup + 800, swing=SWING):
         monitor.update(*reading)
     text = json.dumps([monitor.to_state()] * count)
     began = time.process_time()
@@ -98,14 +98,17 @@ def restart_ms(count: int) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    learned, seasonal = readings(LEARNED), readings(LEARNED, swing=SWING)
-    print(f"update, learned         {micros(FLAT, learned, readings(UPDATES, LEARNED))}")
-    print(f"update, season to find  {micros(SEASONAL, learned, readings(UPDATES, LEARNED))}")
-    print(f"update, season in use   {micros(SEASONAL, seasonal, readings(UPDATES, LEARNED, swing=SWING))}")
-    print(f"update, still learning  {micros(FLAT, readings(WARM), readings(2000, WARM))}")
-    print(f"update, shift open      {micros(FLAT, learned, readings(UPDATES, LEARNED, slope=0.01))}")
-    for state, count in (("warming up", FLAT.warmup - 1), ("still learning", WARM + 64), ("learned", LEARNED)):
-        flat, with_season = octets(FLAT, count), octets(SEASONAL, count)
+    warm, learned = FLAT.warmup + WARM, FLAT.warmup + LEARNED
+    print(f"update, learned         {micros(FLAT, readings(learned), readings(UPDATES, learned))}")
+    print(f"update, still learning  {micros(FLAT, readings(warm), readings(2000, warm))}")
+    print(f"update, shift open      {micros(FLAT, readings(learned), readings(UPDATES, learned, slope=0.01))}")
+    learned = SEASONAL.warmup + LEARNED
+    print(f"update, no season found {micros(SEASONAL, readings(learned), readings(UPDATES, learned))}")
+    in_use = readings(learned, swing=SWING), readings(UPDATES, learned, swing=SWING)
+    print(f"update, season in use   {micros(SEASONAL, *in_use)}")
+    print(f"memory, warming up      {octets(FLAT, FLAT.warmup - 1):6.0f} bytes a variable")
+    for state, after in (("still learning", WARM), ("learned", LEARNED)):
+        flat, with_season = (octets(drift, drift.warmup + after) for drift in (FLAT, SEASONAL))
         print(f"memory, {state:15} {flat:6.0f} bytes a variable, with a season {with_season:6.0f}")
     took_ms, size = restart_ms(1000)
     print(f"warm restart with 1 000 variables {took_ms:6.0f} ms, {size / 1e6:.1f} MB of JSON")
