@@ -18,7 +18,7 @@ from edge_agent.judge.charts import ALLOWANCE
 from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import ENOUGH, Learning
 from edge_agent.judge.longrun import BLOCK, SUM
-from edge_agent.judge.profile import HARMONICS, Profile
+from edge_agent.judge.profile import DAY_MS, HARMONICS, Profile
 from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
 
@@ -112,8 +112,23 @@ class Expected:
         return base.sigma * longrun.factor(self._long_run) / (1 - base.phi)
 
     def step(self, by: float) -> None:
-        """Take the mean up by what the weekday asks for."""
+        """Take the mean up by what the weekday asks for, which is the difference of two days' levels."""
+        self._mean_size = shared(min(self._mean_size, max(1.0, DAY_MS / self.interval_ms / 2)))
+        self._learning = self._learning or Learning(self.baseline)
         self._stand_on(self.baseline._replace(mean=self.mean + by))
+
+    def swing(self, at_ms: int) -> bool:
+        """Follow the swing of the day to where today has taken it, and the level with it; whether it was elsewhere."""
+        profile = self.profile
+        found = None if profile is None else profile.swing(self.noise)
+        if profile is None or found is None:
+            return False
+        level, factor = found
+        before = profile.offset(at_ms)
+        profile.factor = factor
+        self._recent -= level - self.mean + profile.offset(at_ms) - before
+        self._stand_on(self.baseline._replace(mean=level))
+        return True
 
     def innovate(self, step: Step) -> None:
         """Fill in what the reading is beyond what was expected."""

@@ -174,7 +174,7 @@ class Monitor:
                 step.ready = False
         top = 0.0
         leader = None
-        for detector, per_bar in zip(self._detectors, self._bars):  # noqa: B905 - a keyword costs as much as a detector
+        for detector, per_bar in zip(self._detectors, self._bars, strict=True):
             decades = detector.update(step)
             if decades > 0.0:
                 part = decades * per_bar
@@ -351,16 +351,16 @@ class Monitor:
         expected.learn(trusted=trusted)
         shift = self._of(Shift)
         if shift is not None:
-            shift.learned_more()
+            shift.learned_more(at_ms)
         if self._raised:
             self._raised = bars.come_down(self._raised, at_ms, self._budget.period_ms)
             self._set_bars()
 
     def _turn_day(self, expected: Expected, profile: Profile, at_ms: int) -> None:
-        by = profile.turn_day(at_ms, expected.noise)
+        shift = self._of(Shift)
+        by = profile.turn_day(at_ms, expected.noise, followed=shift is not None and shift.open is not None)
         if by:
             expected.step(by)
-            shift = self._of(Shift)
             if shift is not None:
                 shift.step(by)
 

@@ -44,6 +44,10 @@ SURE = 4.0
 """Standard errors beyond which a weekday is believed to differ."""
 EDGE = 3.0
 """Standard errors within which what harmonics leave over in a bin is noise."""
+LIKELY = 2.5
+"""The same for today, when the level has been found to be off."""
+COARSE = 0.2
+"""Standard error of a factor beyond which a day has not shown enough of its swing."""
 UNKNOWN = -1e300
 """In place of what no weekday has told yet."""
 WAVES = 3 * BINS
@@ -103,11 +107,13 @@ class Profile:
             deviation = bounded(deviation)
         period_ms = self.period_ms
         season = at_ms // period_ms
+        factor = self.factor
+        weight = factor * factor
         place = at_ms % period_ms * BINS / period_ms
         bins, low = self._gathered, 3 * int(place)
-        bins[low] += 1.0
-        bins[low + 1] += deviation
-        bins[low + 2] += place
+        bins[low] += weight
+        bins[low + 1] += factor * deviation
+        bins[low + 2] += weight * place
         if season != self._season:
             first, self._season = self._season < 0, shared(season)
             return not first
@@ -138,34 +144,60 @@ class Profile:
                 self.turn_day(at_ms, noise)
             self.add_day(at_ms, value)
 
-    def turn_day(self, at_ms: int, noise: float) -> float:
+    def turn_day(self, at_ms: int, noise: float, *, followed: bool = False) -> float:
         """Close the day before that of a reading, and set the factor of this one; return the step of the level.
 
-        `noise` is the sigma of a sum of readings, for one reading: only what is far beyond it is believed.
+        `noise` is the sigma of a sum of readings, for one reading: only what is far beyond it is believed. Whether the
+        level was `followed` to where the day before had it matters when that is the first of its weekday: from there it
+        goes to where this weekday was.
         """
         day, was = at_ms // DAY_MS, self._day
         self._day, self.midnight_ms = shared(day), shared((day + 1) * DAY_MS)
         if self.curve is None and self._days is None:
             return 0.0
         days = self._days or self._begin_days()
-        number, total, curve, cross, square = days[:TODAY]
+        number, total, curve = days[:3]
+        found = _level_and_factor(days)
         days[:TODAY] = array("d", [0.0]) * TODAY
         if self.curve is None:
             return 0.0
         now_at, was_at = TODAY + day % WEEK, TODAY + was % WEEK
         old = days[was_at]
-        if was >= 0 and number >= LEAST_DAY and (spread := square - curve * curve / number) > 0.0:
-            factor = (cross - curve * total / number) / spread
+        if was >= 0 and found is not None:
+            _, factor, spread = found
             if abs(factor - 1) < SURE * noise / math.sqrt(spread):
                 factor = 1.0
             days[was_at + WEEK] = min(MOST_FACTOR, max(0.0, factor))
             days[was_at] = (total - factor * curve) / number
+            old = days[was_at] if old == UNKNOWN and followed else old
         now, factor = days[now_at], days[now_at + WEEK]
         if factor == UNKNOWN:  # a day of which nobody knows is expected to be as the day before
             factor = days[was_at + WEEK] if day == was + 1 else UNKNOWN
         self.factor = 1.0 if factor == UNKNOWN else factor
         step = now - old if day == was + 1 and UNKNOWN not in (old, now) else 0.0
         return step if number and abs(step) > SURE * noise * math.sqrt(2 / number) else 0.0
+
+    def begin_today(self) -> None:
+        """Forget what today has shown: the level has shifted."""
+        if self._days is not None:
+            self._days[:TODAY] = array("d", [0.0]) * TODAY
+
+    def swing(self, noise: float) -> tuple[float, float] | None:
+        """Return the level of today and by which factor its swing is larger; None when it is as expected, or not sure.
+
+        `noise` is as for `turn_day`.
+        """
+        if self.curve is None or self._days is None:
+            return None
+        found = _level_and_factor(self._days)
+        if found is None:
+            return None
+        level, factor, spread = found
+        factor = min(MOST_FACTOR, max(0.0, factor))
+        error = noise / math.sqrt(spread)
+        if error > COARSE or abs(factor - self.factor) < LIKELY * error:
+            return None
+        return level, factor
 
     def fit(self, mean: float, noise: float = math.inf) -> bool:
         """Fit the curve to what was gathered, as deviations from a level `mean` too high; return whether it is new.
@@ -243,6 +275,15 @@ class Profile:
             raise WireError("baselines: got figures that no season can have, wanted those that were saved")
         self._days = None if state[5] is None else array("d", figures(state[5], TODAY + 2 * WEEK))
         self.curve = None if state[6] is None else single(figures(state[6], KNOTS))
+
+
+def _level_and_factor(today: Sequence[float]) -> tuple[float, float, float] | None:
+    """Return what a day's level is, its factor, and the energy of the curve that told it; None when it is too short."""
+    number, total, curve, cross, square = today[:TODAY]
+    if number < LEAST_DAY or (spread := square - curve * curve / number) <= 0.0:
+        return None
+    factor = (cross - curve * total / number) / spread
+    return (total - factor * curve) / number, factor, spread
 
 
 def _curve(bins: Sequence[float], mean: float, noise: float) -> "array[float] | None":

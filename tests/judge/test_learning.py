@@ -97,3 +97,38 @@ def test_a_warm_up_teaches_weekdays():
             assert profile.turn_day(at_ms, 0.1) == 0.0
         profile.add_day(at_ms, value)
     assert profile.turn_day(times[-1] + INTERVAL_MS, 0.1) == pytest.approx(-5, abs=0.1)
+
+
+def swinging(days, factor, level, seed=1, since=0):
+    """Return a profile that knows a sine of 3, and has seen so many days of another factor and level since a phase."""
+    profile = Profile(DAY_MS)
+    rng = random.Random(seed)
+    wave = [3 * math.sin(2 * math.pi * t / DAY) for t in range(DAY)]
+    for t in range(2 * DAY):
+        profile.add(t * INTERVAL_MS, wave[t % DAY] + rng.gauss(0, 1))
+    profile.fit(0.0)
+    for t in range(2 * DAY, 3 * DAY):
+        if t * INTERVAL_MS >= profile.midnight_ms:
+            profile.turn_day(t * INTERVAL_MS, 1.0)
+        profile.add_day(t * INTERVAL_MS, wave[t % DAY] + rng.gauss(0, 1))
+    profile.turn_day(3 * DAY_MS, 1.0)
+    for t in range(since, int(days * DAY)):
+        profile.add_day((3 * DAY + t) * INTERVAL_MS, level + factor * wave[t % DAY] + rng.gauss(0, 1))
+    return profile
+
+
+def test_the_swing_of_a_day_that_is_other_than_usual_is_told_with_its_level():
+    level, factor = swinging(1, 0.4, -2.0).swing(1.0)
+    assert level == pytest.approx(-2, abs=0.3)
+    assert factor == pytest.approx(0.4, abs=0.15)
+
+
+@pytest.mark.parametrize(("days", "factor"), [(1, 1.0), (0.1, 0.4)])
+def test_a_swing_as_usual_or_of_too_few_readings_is_left_as_it_is(days, factor):
+    assert swinging(days, factor, -2.0).swing(1.0) is None
+
+
+def test_a_shift_within_the_day_is_no_part_of_its_swing():
+    profile = swinging(0.5, 1.0, 0.0)
+    profile.begin_today()
+    assert profile.swing(1.0) is None

@@ -73,6 +73,12 @@ class Shift:
         assert charts is not None
         assert expected is not None
         assert base is not None
+        if self.open is not None and expected.swing(step.at_ms):
+            self.open.jump(expected.mean - base.mean)
+            if self.open.over:
+                self._return()
+            self.reset()
+            return
         lead = charts.lead(self._sides, step.heard)
         level = expected.level(lead.sign, lead.mean, lead.readings, step)
         away = level + expected.mean - base.mean
@@ -93,9 +99,12 @@ class Shift:
         self._sides = at_zero(KS)
 
     def step(self, by: float) -> None:
-        """Take the baseline up by what the weekday asks for."""
-        if self._base is not None:
-            self._base = self._base._replace(mean=self._base.mean + by)
+        """Take the baseline up by what the weekday asks for, unless that is the way back to it from an open shift."""
+        base, expected = self._base, self._expected
+        if base is None or expected is None:
+            return
+        if self.open is None or abs(expected.mean - base.mean) > abs(self.open.level) / 2:
+            self._base = base._replace(mean=base.mean + by)
 
     @property
     def decades(self) -> float:
@@ -112,10 +121,12 @@ class Shift:
         """The innovations' own, as its charts take it."""
         return NORMAL if self._charts is None else self._charts.shape
 
-    def learned_more(self) -> None:
-        """Take note that the baseline has been corrected."""
+    def learned_more(self, at_ms: int) -> None:
+        """Take note that the baseline has been corrected; while a shift is open, follow the swing of the day as well."""
         assert self._charts is not None
         assert self._expected is not None
+        if self.open is not None and self._expected.swing(at_ms):
+            self.reset()
         if self.open is None:
             self._base = self._expected.baseline
         self._charts = self._charts.widened(self._expected.standard_error)
