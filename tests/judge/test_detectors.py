@@ -464,10 +464,12 @@ def test_a_variable_weighs_after_50_000_readings_what_it_weighed_after_2_000(sea
     assert _size(watched) <= kept + 30
 
 
-def test_a_variable_weighs_little():
-    watched = monitor(season_s=0, warmup=60)
-    feed(watched, normal(1, 400))
-    assert _weight(watched) < 5300, "with what all share"
+@pytest.mark.parametrize(("season_s", "values", "most"), [(0, normal, 2700), (86_400, daily, 4900)])
+def test_a_variable_weighs_little_once_it_has_learned(season_s, values, most):
+    """What a second one adds, and the reading on its way, which those of a site share."""
+    both = [monitor(season_s=season_s, warmup=2 * DAY) for _ in range(2)]
+    assert [feed(watched, values(2, 10_000)) for watched in both] == [[], []]
+    assert _weight(both) - _weight(both[:1]) < most
 
 
 def _weight(watched):
