@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from edge_agent.judge.baseline import CLIP, Baseline
 from edge_agent.judge.figures import figures, parts
+from edge_agent.judge.profile import DAY_MS
 from edge_agent.judge.trend import SURE, Trend
 
 FASTEST = 1 / 16
 """The most of a reading that goes into the level."""
 SCATTER = 18.0
 """An average with weight a scatters by sqrt(a / 2) sigma; for a third of half of d sigma, a = d^2 / 18."""
+AT_MIDNIGHT_MS = 3_600_000
+"""What is seen to have shifted so soon after midnight is a step that came with the day."""
 PATIENCE = 4
 """A new level is the usual one after so many warm-ups, or so many times the delay until it was noticed."""
 
@@ -30,6 +33,15 @@ class Alarm(NamedTuple):
     """Since then, at least 1."""
     level: float
     """Mean deviation from the baseline since then, in the variable's unit; not 0."""
+
+    @property
+    def with_the_day(self) -> bool:
+        """Whether the level stepped as a day began, as on a first weekend: then the day may swing otherwise as well.
+
+        Later in the day a slope would be taken for a swing, which it looks like for hours, and a plant that runs away
+        would be told to rest.
+        """
+        return self.at_ms % DAY_MS <= AT_MIDNIGHT_MS
 
 
 class Departure:

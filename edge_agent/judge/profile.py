@@ -177,11 +177,6 @@ class Profile:
         step = now - old if day == was + 1 and UNKNOWN not in (old, now) else 0.0
         return step if number and abs(step) > SURE * noise * math.sqrt(2 / number) else 0.0
 
-    def begin_today(self) -> None:
-        """Forget what today has shown: the level has shifted."""
-        if self._days is not None:
-            self._days[:TODAY] = array("d", [0.0]) * TODAY
-
     def swing(self, noise: float) -> tuple[float, float] | None:
         """Return the level of today and by which factor its swing is larger; None when it is as expected, or not sure.
 

@@ -143,6 +143,19 @@ def test_a_season_is_learned_in_the_warm_up_and_a_shift_under_it_is_found_soon()
     assert sum(delays) / len(delays) <= 20
 
 
+@pytest.mark.parametrize("hour", [0, 8])
+def test_a_slope_under_a_season_is_not_taken_for_a_swing_of_the_day(hour):
+    """For hours it looks like one; a plant that runs away would be told to rest."""
+    slopes = []
+    for seed in range(6):
+        watched, at = monitor(warmup=3 * DAY), 5 * DAY + hour * 12
+        feed(watched, daily(seed, at))
+        feed(watched, [x + 0.05 * t for t, x in enumerate(daily(seed + 50, 96, start=at))], start=at)
+        shift = next(each for each in watched._detectors if each.kind == "shift")
+        slopes.append(shift.open.heading(shift.base)[1] * STEP_MS / 1000)
+    assert sum(slopes) / len(slopes) == pytest.approx(0.05, rel=0.25)
+
+
 def test_a_variable_read_each_second_learns_on_though_a_day_has_many_readings():
     watched = monitor(warmup=60)
     feed(watched, normal(1, 60 + 480), step_ms=1000)

@@ -126,9 +126,3 @@ def test_the_swing_of_a_day_that_is_other_than_usual_is_told_with_its_level():
 @pytest.mark.parametrize(("days", "factor"), [(1, 1.0), (0.1, 0.4)])
 def test_a_swing_as_usual_or_of_too_few_readings_is_left_as_it_is(days, factor):
     assert swinging(days, factor, -2.0).swing(1.0) is None
-
-
-def test_a_shift_within_the_day_is_no_part_of_its_swing():
-    profile = swinging(0.5, 1.0, 0.0)
-    profile.begin_today()
-    assert profile.swing(1.0) is None

@@ -73,7 +73,7 @@ class Shift:
         assert charts is not None
         assert expected is not None
         assert base is not None
-        if self.open is not None and expected.swing(step.at_ms):
+        if self.open is not None and self.open.alarm.with_the_day and expected.swing(step.at_ms):
             self.open.jump(expected.mean - base.mean)
             if self.open.over:
                 self._return()
@@ -122,10 +122,10 @@ class Shift:
         return NORMAL if self._charts is None else self._charts.shape
 
     def learned_more(self, at_ms: int) -> None:
-        """Take note that the baseline has been corrected; while a shift is open, follow the swing of the day as well."""
+        """Take note that the baseline has been corrected; follow the swing while a shift is open that came with its day."""
         assert self._charts is not None
         assert self._expected is not None
-        if self.open is not None and self._expected.swing(at_ms):
+        if self.open is not None and self.open.alarm.with_the_day and self._expected.swing(at_ms):
             self.reset()
         if self.open is None:
             self._base = self._expected.baseline
