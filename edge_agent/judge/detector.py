@@ -1,5 +1,6 @@
 """What every detector is: a file of judge/detectors."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from edge_agent.judge.expected import Expected
@@ -15,6 +16,8 @@ class Learned(NamedTuple):
     """The innovations of the warm-up, in sigma, in order."""
     values: list[float]
     """The readings they came from."""
+    times_ms: Sequence[int]
+    """When these were."""
     bar: float
     """The decades that the budget asks for."""
 

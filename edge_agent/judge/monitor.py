@@ -397,7 +397,7 @@ class Monitor:
         readings = self._budget.readings or self._settings.false_alarm_every * 1000 / interval_ms
         self._share_budget(readings, readings * interval_ms)
         self._expected = expected
-        learned = Learned(expected, errors, values, shared(math.log10(self._budget.arl * SHARE)))
+        learned = Learned(expected, errors, values, warmup.times_ms, shared(math.log10(self._budget.arl * SHARE)))
         for detector in self._detectors:
             detector.learn(learned)
         self._set_bars()
@@ -508,7 +508,7 @@ class Monitor:
             self._expected = Expected.from_state(state["expected"], self._profile)
             if shares != self._budget.shares:  # it is divided among more or fewer now; what was learned holds
                 self._share_budget(self._budget.period_ms / self._expected.interval_ms, self._budget.period_ms)
-            learned = Learned(self._expected, [], [], shared(math.log10(self._budget.arl * SHARE)))
+            learned = Learned(self._expected, [], [], (), shared(math.log10(self._budget.arl * SHARE)))
             for detector in self._detectors:
                 detector.learn(learned)
         for detector in self._detectors:

@@ -55,10 +55,13 @@ def clock(at_ms: int) -> str:
     return f"{iso_utc(at_ms)[11:19]} UTC"
 
 
+_SHORT_S = 2
+
+
 def span(seconds: float) -> str:
-    """Return "5 h": a time from now, in the unit a person would use."""
+    """Return "5 h": a time from now, in the unit a person would use; below two seconds to two digits."""
     _, unit, sign = next(row for row in _SPANS if seconds < row[0])
-    return f"{seconds / unit:.0f} {sign}"
+    return f"{seconds / unit:.0f} {sign}" if seconds >= _SHORT_S else f"{seconds:.2g} s"
 
 
 def duration(seconds: float) -> str:

@@ -404,6 +404,24 @@ def test_no_stream_breaks_it_or_makes_it_grow(name):
     json.dumps(watched.to_state(), allow_nan=False)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_holes_of_the_warm_up_are_known_afterwards(told):
+    watched = monitor(season_s=0, warmup=200)
+    rng = random.Random(4)
+    at_ms = START_MS
+    found = []
+    for place in range(900):
+        hole = place % 60 == 30 and (told or place > 200)
+        at_ms += STEP_MS * (8 if hole else 1)
+        alarm = watched.update(rng.gauss(10, 1), at_ms * 1_000_000, at_ms)
+        found += [] if alarm is None else [alarm.kind]
+    assert ("missing" in found) is not told
+    at_ms += 60 * STEP_MS
+    alarm = watched.update(10.0, at_ms * 1_000_000, at_ms)
+    assert alarm is not None, "a far longer one is news"
+    assert alarm.kind == "missing"
+
+
 def test_the_first_hole_after_a_month_of_good_readings_is_weighed():
     missing, step = Missing(), Step()
     for _ in range(2_250_000):  # a halving in each 2048, until nothing was left of the share of holes

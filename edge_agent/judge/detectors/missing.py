@@ -5,6 +5,7 @@ a silence of n intervals that goes on: nothing has to arrive for it to be notice
 that a device which talks when it likes is not a device that is always missing.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -62,8 +63,12 @@ class Missing:
         self._good_ms = 0
 
     def learn(self, learned: Learned) -> None:
-        """Set out from the usual interval."""
-        self._interval_ms = learned.expected.interval_ms
+        """Set out from the usual interval, and from what the first warm-up had of holes by it."""
+        first, self._interval_ms = self._interval_ms == 0.0, learned.expected.interval_ms
+        if first and self._holes == PRIOR_HOLES:  # else some readings were not good, and these holes were counted
+            for before, now in itertools.pairwise(learned.times_ms):
+                if (late := self._late((now - before) * 1_000_000)) > 0:
+                    self._count(late)
 
     def update(self, step: Step) -> float:
         """Take a good reading; return the decades of the hole before it."""
