@@ -111,6 +111,7 @@ def examine(path: Path) -> Examined:
     sound = settings or _what_holds(raw)
     sources = tuple(_sources(sound, path, problems))
     problems.extend(_clashes(sound, sources, place))
+    problems.extend(_unknown_timezone(sound, place))
     roster = tuple(_roster(sound, place, problems))
     if settings is not None:
         # Only then: what refers to a table that is wrong would be told as referring to nothing.
@@ -321,6 +322,21 @@ def _roster(settings: Settings, place: str, problems: list[Problem]) -> Iterator
             problems.append(Problem(where, f"the key of {seen[key.keyid]}", "a key of its own for each approver"))
         seen[key.keyid] = written.name
         yield Approver(written.name, key.keyid, key.raw, written.role, float(written.max_risk), written.revoked)
+
+
+def _unknown_timezone(settings: Settings, place: str) -> Iterator[Problem]:
+    name = settings.drift.timezone
+    if name == "UTC":
+        return
+    import zoneinfo  # a MiB of calendars, which most do without
+
+    try:
+        known = bool(zoneinfo.ZoneInfo(name))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # not there, not a name, or a folder
+        known = False
+    if not known:
+        hint = close_match(name, zoneinfo.available_timezones()) or "Debian has them in the package tzdata"
+        yield Problem(f"{place}drift.timezone", shown(name), 'a time zone of this system, or "UTC"', hint)
 
 
 def _clashes(settings: Settings, sources: Sequence[Source], place: str) -> Iterator[Problem]:

@@ -34,6 +34,8 @@ CASES = [
     ("a duration that does not parse", METER + '\n[sync]\ninterval = "fast"\n', "agent.toml: sync.interval", '"500ms"'),
     ("a bare number for a duration", METER + "\n[sync]\ninterval = 1\n", "sync.interval: got 1", "a duration"),
     ("a beat too short", METER + '\n[sync]\ninterval = "1ms"\n', "agent.toml: sync.interval", "at least 50ms"),
+    ("a time zone that nobody lives in", METER + '\n[drift]\ntimezone = "Europe/Berlim"\n', 'drift.timezone: got "Europe/Berlim"', 'mean "Europe/Berlin"'),
+    ("a time zone that is a path", METER + '\n[drift]\ntimezone = "../../etc/passwd"\n', "drift.timezone", '"UTC"'),
     ("a size that does not parse", UPSTREAM + 'buffer = {{ max_bytes = "lots" }}\n' + METER, "max_bytes", '"256MiB"'),
     ("a wrong type", METER.replace('"meter"', "5"), "agent.toml: sources[0].name", "a name of the form"),
     ("a name for topics with a slash", METER.replace('"meter"', '"a/b"'), 'got "a/b"', "a name of the form"),

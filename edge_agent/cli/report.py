@@ -22,12 +22,12 @@ from edge_agent.cli.stored import Folder, open_folder
 from edge_agent.config import load
 from edge_agent.judge.findings import alarms_of
 from edge_agent.judge.monitor import Insight, Monitor
-from edge_agent.judge.watch import Watch
 from edge_agent.model.errors import LinkError, StoreError, TrustError
 from edge_agent.model.site import Site
 from edge_agent.model.world import World
 from edge_agent.seal.records import unseal_snapshot
 from edge_agent.service.boot import restore
+from edge_agent.service.learned import watch_over
 from edge_agent.store.baselines import Baselines, Pieces
 
 EXAMPLE = "edge-agent report /etc/edge-agent/agent.toml -o report.html"
@@ -97,7 +97,7 @@ def monitors(site: Site, world: World, kept: Baselines) -> list[tuple[Insight, M
     What is usual is as of the newest snapshot, what is open as of the newest record.
     """
     learned, alarms = kept.load(), alarms_of(world.findings).values()
-    watch = Watch(site.settings.drift, world, site, None if learned is None else Pieces(learned))
+    watch = watch_over(site, world, None if learned is None else Pieces(learned))
     found = []
     for number, monitor in watch.monitors.items():
         sentences = tuple(alarm.sentence for alarm in alarms if alarm.number == number)

@@ -8,8 +8,8 @@ import math
 from typing import NamedTuple
 
 from edge_agent.judge.baseline import CLIP, Baseline
+from edge_agent.judge.days import DayOf
 from edge_agent.judge.figures import figures, parts
-from edge_agent.judge.profile import DAY_MS
 from edge_agent.judge.trend import SURE, Trend
 
 FASTEST = 1 / 16
@@ -34,14 +34,13 @@ class Alarm(NamedTuple):
     level: float
     """Mean deviation from the baseline since then, in the variable's unit; not 0."""
 
-    @property
-    def with_the_day(self) -> bool:
+    def with_the_day(self, day_of: DayOf) -> bool:
         """Whether the level stepped as a day began, as on a first weekend: then the day may swing otherwise as well.
 
         Later in the day a slope would be taken for a swing, which it looks like for hours, and a plant that runs away
         would be told to rest.
         """
-        return self.at_ms % DAY_MS <= AT_MIDNIGHT_MS
+        return self.at_ms - day_of(self.at_ms).begins_ms <= AT_MIDNIGHT_MS
 
 
 class Departure:

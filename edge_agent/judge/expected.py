@@ -15,10 +15,11 @@ from typing import NamedTuple
 from edge_agent.judge import longrun
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup, estimate, sound
 from edge_agent.judge.charts import ALLOWANCE
+from edge_agent.judge.days import DAY_MS
 from edge_agent.judge.figures import figures, parts, shared
 from edge_agent.judge.learning import ENOUGH, Learning
 from edge_agent.judge.longrun import BLOCK, SUM
-from edge_agent.judge.profile import DAY_MS, HARMONICS, Profile
+from edge_agent.judge.profile import HARMONICS, Profile
 from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
 

@@ -17,6 +17,7 @@ from edge_agent.judge import bars, detectors
 from edge_agent.judge.bars import Budget
 from edge_agent.judge.baseline import CLIP, Baseline, Warmup
 from edge_agent.judge.charts import charts_of
+from edge_agent.judge.days import DayOf, utc_day
 from edge_agent.judge.detector import Detector, Learned
 from edge_agent.judge.detectors.missing import Missing
 from edge_agent.judge.detectors.shift import KS, SHARE, Shift
@@ -37,7 +38,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 9
+VERSION = 10
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -122,6 +123,7 @@ class Monitor:
         shares: int = 1,
         step: Step | None = None,
         device: str = "",
+        day_of: DayOf = utc_day,
         budget_readings: float | None = None,
     ) -> None:
         self._budget: Budget = shared(Budget(LEAST_ARL, settings.false_alarm_every * 1000, shares, budget_readings))
@@ -140,7 +142,8 @@ class Monitor:
         self._stride = 1
         self._expected: Expected | None = None
         self._warmup = Warmup(settings.warmup) if subject.shifts else None
-        self._profile = self._new_profile()
+        season_ms = int(settings.season * 1000)
+        self._profile = Profile(shared(season_ms), day_of) if subject.shifts and season_ms else None
         self._anew = False
         begun = (begin(subject, settings) for begin in registry().values())
         self._detectors = tuple(detector for detector in begun if detector is not None)
@@ -321,13 +324,10 @@ class Monitor:
         """Have no opinion until a new warm-up: what was constant has moved, and has never told how it moves."""
         self._anew = True
         self._warmup = Warmup(self._settings.warmup)
-        self._profile = self._new_profile()
+        if self._profile is not None:
+            self._profile = Profile(self._profile.period_ms, self._profile.day_of)
         if self._spikes is not None:
             self._spikes.forget()
-
-    def _new_profile(self) -> Profile | None:
-        season_ms = int(self._settings.season * 1000)
-        return Profile(shared(season_ms)) if self.subject.shifts and season_ms else None
 
     def _bar(self, detector: Detector) -> float:
         return bars.bar(detector, self._budget.arl, self._raised)
@@ -449,7 +449,8 @@ class Monitor:
     def fingerprint(self) -> str:
         """Return what the statistics rest on: with another definition they are worth nothing."""
         settings = self._settings
-        own = (VERSION, settings.warmup, float(settings.false_alarm_every), float(settings.season), self.device)
+        spans = (float(settings.false_alarm_every), float(settings.season))
+        own = (VERSION, settings.warmup, *spans, settings.timezone, self.device)
         return "|".join(map(str, (*own, self.subject.fingerprint())))
 
     def to_state(self) -> MonitorState:
@@ -477,9 +478,10 @@ class Monitor:
         shares: int = 1,
         step: Step | None = None,
         device: str = "",
+        day_of: DayOf = utc_day,
     ) -> "Monitor":
         """Return what `to_state` was taken of; a new monitor when `raw` is damaged or of another definition."""
-        monitor = cls(subject, settings, shares, step, device)
+        monitor = cls(subject, settings, shares, step, device, day_of)
         if raw is None:
             return monitor
         try:
@@ -487,7 +489,7 @@ class Monitor:
             if state["fingerprint"] == monitor.fingerprint():
                 monitor._resume(state)
         except WireError:
-            return cls(subject, settings, shares, step, device)
+            return cls(subject, settings, shares, step, device, day_of)
         return monitor
 
     def _resume(self, state: MonitorState) -> None:

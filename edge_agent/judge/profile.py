@@ -14,6 +14,7 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 
+from edge_agent.judge.days import DayOf, utc_day
 from edge_agent.judge.figures import FURTHEST_SINGLE, bounded, figures, parts, shared, single
 from edge_agent.judge.step import Step
 from edge_agent.model.errors import WireError
@@ -34,7 +35,6 @@ FEW = 32.0
 """Readings of a phase that weigh as much as those of the whole day, in its scatter."""
 LOUDEST, STILLEST = 4.0, 0.25
 """How far a phase's scatter may lie from the whole day's."""
-DAY_MS = 86_400_000
 WEEK = 7
 TODAY = 5
 LEAST_DAY = 12.0
@@ -65,14 +65,16 @@ class Profile:
         "_gathered",
         "_season",
         "curve",
+        "day_of",
         "factor",
         "midnight_ms",
         "period_ms",
         "seasons",
     )
 
-    def __init__(self, period_ms: int) -> None:
+    def __init__(self, period_ms: int, day_of: DayOf = utc_day) -> None:
         self.period_ms = period_ms
+        self.day_of = day_of
         self.curve: array[float] | None = None
         self.factor = 1.0
         self.seasons = 0
@@ -151,8 +153,8 @@ class Profile:
         level was `followed` to where the day before had it matters when that is the first of its weekday: from there it
         goes to where this weekday was.
         """
-        day, was = at_ms // DAY_MS, self._day
-        self._day, self.midnight_ms = shared(day), shared((day + 1) * DAY_MS)
+        was, (day, _, ends_ms) = self._day, self.day_of(at_ms)
+        self._day, self.midnight_ms = shared(day), shared(ends_ms)
         if self.curve is None and self._days is None:
             return 0.0
         days = self._days or self._begin_days()
@@ -255,21 +257,20 @@ class Profile:
     def to_state(self) -> list[object]:
         """Return it as plain numbers."""
         return [
-            self.seasons, self._season, self._day, self.factor, list(self._gathered),
+            self.seasons, self._season, self._day, self.factor, self.midnight_ms, list(self._gathered),
             *(None if each is None else list(each) for each in (self._days, self.curve)),
         ]  # fmt: skip
 
     def resume(self, raw: object) -> None:
         """Go on from what `to_state` returned. Raises WireError."""
-        state = parts(raw, 7)
-        seasons, season, day, self.factor = figures(state[:4], 4)
-        self.seasons, self._season, self._day = int(seasons), int(season), int(day)
-        self.midnight_ms = (self._day + 1) * DAY_MS
-        self._gathered = single(figures(state[4], QUIET + PHASES))
+        state = parts(raw, 8)
+        seasons, season, day, self.factor, midnight_ms = figures(state[:5], 5)
+        self.seasons, self._season, self._day, self.midnight_ms = map(int, (seasons, season, day, midnight_ms))
+        self._gathered = single(figures(state[5], QUIET + PHASES))
         if not min(self._gathered[QUIET:]) > 0.0:
             raise WireError("baselines: got figures that no season can have, wanted those that were saved")
-        self._days = None if state[5] is None else array("d", figures(state[5], TODAY + 2 * WEEK))
-        self.curve = None if state[6] is None else single(figures(state[6], KNOTS))
+        self._days = None if state[6] is None else array("d", figures(state[6], TODAY + 2 * WEEK))
+        self.curve = None if state[7] is None else single(figures(state[7], KNOTS))
 
 
 def _level_and_factor(today: Sequence[float]) -> tuple[float, float, float] | None:

@@ -6,6 +6,7 @@ This is the one mutable thing in the pure rooms, because a small board updates t
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+from edge_agent.judge.days import DayOf, utc_day
 from edge_agent.judge.monitor import Insight, Monitor, MonitorState
 from edge_agent.judge.step import Step
 from edge_agent.judge.subject import Subject, device_of, is_swapped, subjects
@@ -24,13 +25,15 @@ class Watch:
     """All the monitors of a site.
 
     `state` is what `to_state` returned before the restart, or anything at all; or the monitors themselves, by path, as
-    they stand when the configuration changes while they run.
+    they stand when the configuration changes while they run. `day_of` tells the days that people there live by.
     """
 
-    def __init__(self, settings: DriftSettings, world: World, site: Site, state: object = None) -> None:
+    def __init__(
+        self, settings: DriftSettings, world: World, site: Site, state: object = None, day_of: DayOf = utc_day
+    ) -> None:
         kept = state if isinstance(state, Mapping) else {}
         watched = subjects(site, world.variables)
-        self._settings = settings
+        self._settings, self._day_of = settings, day_of
         self._step, self._shares = Step(), max(1, len(watched))
         self._entities = world.entities
         self.forgotten = 0
@@ -44,7 +47,7 @@ class Watch:
         device = device_of(self._entities[subject.variable.entity])
         if isinstance(state, Monitor):  # one at a time: all states at once would be all that was learned, twice
             state = state.to_state()
-        monitor = Monitor.from_state(subject, self._settings, state, self._shares, self._step, device)
+        monitor = Monitor.from_state(subject, self._settings, state, self._shares, self._step, device, self._day_of)
         self.forgotten += monitor.is_new and _was_learned(state)
         return monitor
 

@@ -305,6 +305,8 @@ class DriftSettings(msgspec.Struct, frozen=True):
     """Readings before there is an opinion."""
     season: Seconds = Seconds(86400)
     """The period in which the plant repeats itself; "0s" when it does not."""
+    timezone: str = "UTC"
+    """In whose midnights the plant's days begin, such as "Europe/Berlin": by them weekdays are told apart."""
     largest: Annotated[float, Meta(gt=0, le=1)] | None = None
     """The largest difference of two that should agree, as a share of the second one's range (what can be set).
 

@@ -21,11 +21,21 @@ COMPARISONS = "comparisons"
 """Where what was learned of differences stands among the baselines; those of variables have a dot in their names."""
 
 
+def watch_over(site: Site, world: World, learned: object) -> Watch:
+    """Return the monitors of a site, with what was learned of it."""
+    drift = site.settings.drift
+    if drift.timezone == "UTC":
+        return Watch(drift, world, site, learned)
+    from edge_agent.service.calendar import days_in  # a MiB of calendars, which most do without
+
+    return Watch(drift, world, site, learned, days_in(drift.timezone))
+
+
 def grounded(file: Baselines, site: Site, world: World, key: PrivateKey, boot: bytes) -> Ground:
     """Return the ground of a site, with what a file holds of it. `world` is in line with the configuration."""
     document = file.load()
     kept = Pieces(b"{}" if document is None else document)
-    watch = Watch(site.settings.drift, world, site, kept)
+    watch = watch_over(site, world, kept)
     if watch.forgotten:
         told = "what was learned of %d variables is of other statistics, devices or settings: they are learned anew"
         _log.warning(told, watch.forgotten)
@@ -39,7 +49,7 @@ def regrounded(before: Ground, standing: Standing, site: Site) -> tuple[Ground, 
     """
     world = baseline(site, standing.world)
     learned = {monitor.subject.path: monitor for monitor in before.watch.monitors.values()}
-    watch = Watch(site.settings.drift, world, site, learned)
+    watch = watch_over(site, world, learned)
     comparisons = Comparisons(site, world, before.comparisons.to_state())
     after = ground(site, world, watch, before.key, before.boot, comparisons)
     held = {before.rules[place]: since for place, since in standing.holding.items()}

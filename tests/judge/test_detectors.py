@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.judge.days import DAY_MS, Day, utc_day
 from edge_agent.judge.detectors.missing import LEAST_HOLE, Missing
 from edge_agent.judge.monitor import Monitor, registry
 from edge_agent.judge.step import Step
@@ -26,11 +27,11 @@ STEP_MS = 300_000
 DAY = 288
 
 
-def monitor(budget=8640, warmup=200, season_s=86_400, kind="gauge", **point):
+def monitor(budget=8640, warmup=200, season_s=86_400, kind="gauge", day_of=utc_day, **point):
     variable = Variable(1, "w:device:pump", "flow", "m3/h", kind, "pump")
     subject = Subject(variable, PathPoint(name=Name("flow"), path="$", kind=kind, **point))
     drift = DriftSettings(Seconds(budget * STEP_MS / 1000), warmup, Seconds(season_s))
-    return Monitor(subject, drift)
+    return Monitor(subject, drift, day_of=day_of)
 
 
 def feed(watched, values, start=0, step_ms=STEP_MS):
@@ -321,6 +322,21 @@ def test_the_first_weekend_is_said_and_followed_and_over_on_monday():
         assert not [each for each in watched.findings({}, START_MS) if each.kind == "shift"], "Monday is as Monday was"
         said += found + feed(watched, values[9 * DAY :], start=MONDAY + 9 * DAY)
     assert len(said) <= 40, "with the weeks that follow; by the level alone it was 46"
+
+
+def test_weekends_are_those_of_the_people_there():
+    def day_of(at_ms):
+        number = (at_ms + two_hours_ms) // DAY_MS
+        return Day(number, number * DAY_MS - two_hours_ms, (number + 1) * DAY_MS - two_hours_ms)
+
+    two_hours_ms, ahead = 7_200_000, 24
+    said = {"there": 0, "in UTC": 0}
+    for seed in range(6):
+        values = weekly(seed, 36)[ahead:]
+        for where, watched in (("there", monitor(warmup=1000, day_of=day_of)), ("in UTC", monitor(warmup=1000))):
+            said[where] += len(feed(watched, values, start=MONDAY))
+    assert said["there"] <= 24
+    assert said["in UTC"] > 1.5 * said["there"]
 
 
 def test_a_shift_on_a_weekend_that_was_not_known_stays_a_shift_on_monday():

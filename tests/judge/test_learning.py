@@ -7,9 +7,10 @@ import pytest
 
 from edge_agent.judge import longrun
 from edge_agent.judge.baseline import estimate
+from edge_agent.judge.days import DAY_MS
 from edge_agent.judge.learning import Learning
 from edge_agent.judge.longrun import BLOCK, SUM
-from edge_agent.judge.profile import DAY_MS, Profile
+from edge_agent.judge.profile import Profile
 
 INTERVAL_MS = 300_000
 DAY = DAY_MS // INTERVAL_MS

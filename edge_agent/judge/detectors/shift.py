@@ -73,7 +73,7 @@ class Shift:
         assert charts is not None
         assert expected is not None
         assert base is not None
-        if self.open is not None and self.open.alarm.with_the_day and expected.swing(step.at_ms):
+        if self.open is not None and self._swings_otherwise(self.open, step.at_ms):
             self.open.jump(expected.mean - base.mean)
             if self.open.over:
                 self._return()
@@ -125,7 +125,7 @@ class Shift:
         """Take note that the baseline has been corrected; follow the swing while a shift is open that came with its day."""
         assert self._charts is not None
         assert self._expected is not None
-        if self.open is not None and self.open.alarm.with_the_day and self._expected.swing(at_ms):
+        if self.open is not None and self._swings_otherwise(self.open, at_ms):
             self.reset()
         if self.open is None:
             self._base = self._expected.baseline
@@ -150,6 +150,13 @@ class Shift:
         """Return where the open shift heads, or None when it heads for no limit."""
         found = None if self.open is None else self._found(self.open, subject)
         return None if found is None or found.ahead is None else found.course(subject, found.ahead, confidence)
+
+    def _swings_otherwise(self, departure: Departure, at_ms: int) -> bool:
+        """Follow the swing of a day that began with the shift; whether it was elsewhere."""
+        expected = self._expected
+        if expected is None or expected.profile is None or not departure.alarm.with_the_day(expected.profile.day_of):
+            return False
+        return expected.swing(at_ms)
 
     def _found(self, departure: Departure, subject: Subject) -> Shifted:
         base = self._base
