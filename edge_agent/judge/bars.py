@@ -26,6 +26,9 @@ ALLOWED = 1
 OF_THE_MODEL = ("shift", "variance", "still", "season")
 """Kinds that see the same innovations: when one has alarmed, the others begin anew."""
 
+OF_REST = ("missing", "stuck", "limit", "rate")
+"""Kinds that do not ask how a variable moves."""
+
 
 class Raised(NamedTuple):
     """A bar that is higher than the budget asks for."""

@@ -38,7 +38,7 @@ from edge_agent.model.errors import WireError
 from edge_agent.model.finding import Anomaly
 from edge_agent.model.site import DriftSettings
 
-VERSION = 10
+VERSION = 11
 HUGEST = 1e150
 """What lies beyond is taken as lying here: squares stay finite. No plant has such a value."""
 GAP = 4
@@ -112,8 +112,9 @@ class Monitor:
     """The statistics of one variable, from its first reading on. `shares` variables share the budget."""
 
     __slots__ = (
-        "_anew", "_at_ms", "_bars", "_budget", "_detectors", "_expected", "_gap_ns", "_heard", "_mono_ns", "_profile", "_raised",
-        "_said", "_settings", "_spikes", "_step", "_stride", "_trust", "_warmup", "device", "speaks", "subject", "top",
+        "_anew", "_at_ms", "_bars", "_budget", "_detectors", "_expected", "_gap_ns", "_heard", "_mono_ns", "_profile",
+        "_raised", "_rests_at", "_said", "_settings", "_spikes", "_step", "_stride", "_trust", "_warmup", "device",
+        "speaks", "subject", "top",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +146,7 @@ class Monitor:
         season_ms = int(settings.season * 1000)
         self._profile = Profile(shared(season_ms), day_of) if subject.shifts and season_ms else None
         self._anew = False
+        self._rests_at: float | None = None  # the value of a variable that has never moved
         begun = (begin(subject, settings) for begin in registry().values())
         self._detectors = tuple(detector for detector in begun if detector is not None)
         self._spikes = self._of(Spikes)
@@ -165,6 +167,12 @@ class Monitor:
         step.mono_ns, step.elapsed_ns = mono_ns, elapsed_ns
         if self._trust < 1.0:
             self._regain()
+        rests_at = self._rests_at
+        if rests_at is not None:
+            if value != rests_at:
+                self._rests_at = None
+            elif not self._raised:
+                return self._rest(step)
         expected, profile = self._expected, self._profile
         if expected is None:
             step.ready = step.follows = False
@@ -194,6 +202,18 @@ class Monitor:
         if top > 1.0 and leader is not None:
             return self._alarm(leader, step)
         return None
+
+    def _rest(self, step: Step) -> Detector | None:
+        """Take a reading of a variable that has never moved: only what does not ask how it moves can say anything."""
+        step.ready, step.follows = True, 0 <= step.elapsed_ns <= self._gap_ns
+        top, leader = 0.0, None
+        for detector, per_bar in zip(self._detectors, self._bars, strict=True):
+            if detector.kind in bars.OF_REST:
+                part = detector.update(step) * per_bar
+                if part > top:
+                    top, leader = part, detector
+        self.top = top
+        return self._alarm(leader, step) if top > 1.0 and leader is not None else None
 
     def missed(self, at_ms: int) -> Detector | None:
         """Take note of a reading that is not good; return what has alarmed."""
@@ -400,6 +420,7 @@ class Monitor:
         learned = Learned(expected, errors, values, warmup.times_ms, shared(math.log10(self._budget.arl * SHARE)))
         for detector in self._detectors:
             detector.learn(learned)
+        self._rests_at = expected.mean if expected.baseline.is_constant else None
         self._set_bars()
 
     def _share_budget(self, readings: float, period_ms: float) -> None:
@@ -460,6 +481,7 @@ class Monitor:
             "own": [
                 self._at_ms, self._mono_ns, self._gap_ns, self._heard, self._trust, self._budget.arl, self._stride,
                 self._budget.period_ms, self.top, self._budget.shares, float(self._anew),
+                float(self._rests_at is not None),
             ],
             "warmup": None if self._warmup is None else self._warmup.to_state(),
             "profile": None if self._profile is None else self._profile.to_state(),
@@ -493,7 +515,9 @@ class Monitor:
         return monitor
 
     def _resume(self, state: MonitorState) -> None:
-        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, period_ms, top, shares, anew = figures(state["own"], 11)
+        at_ms, mono_ns, gap_ns, heard, trust, arl, stride, period_ms, top, shares, anew, rests = figures(
+            state["own"], 12
+        )
         self._budget = shared(self._budget._replace(arl=max(LEAST_ARL, arl), period_ms=max(1.0, period_ms)))
         self._at_ms, self._mono_ns, self._gap_ns = int(at_ms), int(mono_ns), shared(int(gap_ns))
         self._heard, self._stride = int(heard), max(1, int(stride))
@@ -513,6 +537,7 @@ class Monitor:
             learned = Learned(self._expected, [], [], (), shared(math.log10(self._budget.arl * SHARE)))
             for detector in self._detectors:
                 detector.learn(learned)
+            self._rests_at = self._expected.mean if rests else None
         for detector in self._detectors:
             detector.resume(state["detectors"].get(detector.kind))
         self._set_bars()

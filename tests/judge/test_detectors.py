@@ -198,6 +198,28 @@ def test_a_constant_that_stays_constant_notices_the_smallest_move():
     assert feed(watched, [7.1] * 40, start=4000)
 
 
+def test_what_rests_is_stuck_missing_or_beyond_its_limit_like_any_other():
+    watched = monitor(alarm_above=20.0)
+    assert not feed(watched, [7.0] * 2000)
+    at_ms = START_MS + 2040 * STEP_MS
+    late = watched.update(7.0, at_ms * 1_000_000, at_ms)
+    assert late is not None
+    assert late.kind == "missing"
+    above = monitor(alarm_above=20.0, warmup=60)
+    assert [kind for _, kind in feed(above, [21.0] * 400)] == ["limit"]
+    assert above.findings({}, START_MS)
+
+
+@pytest.mark.parametrize("at", [61, 62, 300, 2000])
+def test_a_restart_of_what_rests_changes_nothing(at):
+    one = monitor(warmup=60)
+    feed(one, [7.0] * at)
+    other = again(one)
+    assert one.to_state() == other.to_state()
+    rest = [7.0] * 50 + [7.0, 9.0, 7.0, 7.0] * 40
+    assert feed(one, rest, start=at) == feed(other, rest, start=at)
+
+
 def test_bursts_after_a_long_rest_are_not_each_a_new_scatter():
     rng = random.Random(3)
     watched = monitor(warmup=120)

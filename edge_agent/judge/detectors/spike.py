@@ -118,7 +118,7 @@ class Spikes:
         base, own = learned.expected.baseline, self._own
         self._bar, self._floor, self._heard = learned.bar, base.floor, base.size
         square = base.spread * base.spread
-        sizes_of_model = (base.sigma * MEAN_SIZE, base.spread * MEAN_SIZE)
+        sizes_of_model = (max(base.floor, sigma * MEAN_SIZE) for sigma in (base.sigma, base.spread))
         own[:BEFORE] = array("d", (base.mean, *sizes_of_model, square, base.phi * square))
         own[BEFORE] = learned.values[-1] - base.mean if learned.values else 0.0
         own[UNTIL] = 0.0
