@@ -25,7 +25,6 @@ ALLOWED = 1
 """Alarms of a kind in the time of the budget that say nothing about the variable."""
 OF_THE_MODEL = ("shift", "variance", "still", "season")
 """Kinds that see the same innovations: when one has alarmed, the others begin anew."""
-
 OF_REST = ("missing", "stuck", "limit", "rate")
 """Kinds that do not ask how a variable moves."""
 

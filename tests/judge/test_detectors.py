@@ -270,29 +270,28 @@ def test_a_habit_that_was_given_up_is_forgotten():
     assert score_of(watched, 22.0, start=len(values), at=100, seed=3) > 0.3
 
 
+def turns_stuck(watched, values, start, moves):
+    """Hang at each of the values for 30 readings, and move as usual after it; return which were said, and the place."""
+    said = []
+    for turn, value in enumerate(values):
+        spell = [value] * 30 + normal(turn, moves)
+        said += [turn for _, kind in feed(watched, spell, start) if kind == "stuck"]
+        start += len(spell)
+    return said, start
+
+
 def test_what_rests_at_the_same_value_again_is_at_rest():
     watched = monitor(season_s=0)
     feed(watched, normal(1, 600))
-    found = []
-    start = 600
-    for turn in range(8):
-        values = [0.0] * 30 + normal(turn, 60)
-        found += [turn for _, kind in feed(watched, values, start) if kind == "stuck"]
-        start += len(values)
-    assert found == [0, 1]
+    said, start = turns_stuck(watched, [0.0] * 8, 600, moves=60)
+    assert said == [0, 1]
     assert feed(watched, [0.0] * 80, start)[-1][1] == "stuck", "but not for as long as one likes"
 
 
 def test_what_hangs_at_another_value_each_time_is_stuck_each_time():
     watched = monitor(season_s=0)
     feed(watched, normal(1, 600))
-    found = []
-    start = 600
-    for turn in range(3):
-        values = [10.0 + turn] * 30 + normal(turn, 200)
-        found += [turn for _, kind in feed(watched, values, start) if kind == "stuck"]
-        start += len(values)
-    assert found == [0, 1, 2]
+    assert turns_stuck(watched, [10.0, 11.0, 12.0], 600, moves=200)[0] == [0, 1, 2]
 
 
 def again(watched):
